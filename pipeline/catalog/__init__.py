@@ -1,0 +1,1 @@
+"""Floor 1: tables, the append-only consent ledger, asset storage, lineage."""

@@ -1,0 +1,1 @@
+"""Floor 0: settings, digests, reason codes, errors, shard files, the work seam."""

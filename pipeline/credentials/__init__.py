@@ -1,0 +1,1 @@
+"""Floor 4: signing identity, manifests, watermark, stamp, verify, manifest repository."""

@@ -1,0 +1,1 @@
+"""Floor 3: VAE, GAN, flow matching; training and sampling."""

@@ -1,0 +1,1 @@
+"""Floor 3: licences, signals, consent fold, decision, snapshot and its proofs."""

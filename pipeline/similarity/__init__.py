@@ -1,0 +1,1 @@
+"""Floor 2: fingerprints, exact near-duplicate join, nearest neighbours."""
