@@ -1,0 +1,151 @@
+"""The one place where c2pa-python is configured: no network, no thumbnails, every assertion a created one.
+
+A Context costs 0.75 ms and swallows its signer, so each process keeps one for each identity and set of anchors.
+"""
+
+import io
+import json
+from functools import lru_cache
+from importlib.metadata import version
+from typing import Any
+
+import c2pa
+
+from pipeline.core.errors import ImprimaturError
+from pipeline.credentials.identity import Identity
+
+TRUST_CONFIG = "\n".join(
+    (
+        "1.3.6.1.4.1.62558.2.1",  # c2pa-kp-claimSigning
+        "1.3.6.1.5.5.7.3.4",  # emailProtection
+        "1.3.6.1.5.5.7.3.36",  # documentSigning
+        "1.3.6.1.5.5.7.3.8",  # timeStamping
+        "1.3.6.1.5.5.7.3.9",  # OCSPSigning
+        "",
+    )
+)
+VERSION = version("imprimatur")
+CLAIM_GENERATOR = {"name": "imprimatur", "version": VERSION, "specVersion": "2.4.0"}
+GENERATION_ASSERTION = "dev.imprimatur.generation"
+# base labels, without version: what is not listed lands in gathered_assertions and fails conformance
+CREATED_ASSERTIONS = [
+    "c2pa.actions",
+    "c2pa.ingredient",
+    "c2pa.soft-binding",
+    "c2pa.asset-type",
+    "cawg.training-mining",
+    GENERATION_ASSERTION,
+    "dev.imprimatur.snapshot",
+    "dev.imprimatur.model",
+]
+_ALGORITHMS = {
+    "es256": c2pa.C2paSigningAlg.ES256,
+    "es384": c2pa.C2paSigningAlg.ES384,
+    "ps256": c2pa.C2paSigningAlg.PS256,
+    "ed25519": c2pa.C2paSigningAlg.ED25519,
+}
+ManifestStore = dict[str, Any]  # the Reader's JSON, parsed
+
+
+class SigningError(Exception):
+    """The SDK could not sign; the message is its own."""
+
+
+def settings(anchors_pem: str, hosts: tuple[str, ...] = ()) -> dict[str, Any]:
+    """SDK settings: trust `anchors_pem` (PEM certificates), fetch nothing, talk to `hosts` only (a TSA's, if any)."""
+    return {
+        "version": 1,
+        "trust": {"user_anchors": anchors_pem, "trust_config": TRUST_CONFIG},
+        "verify": {
+            # off: stamping reads every output back itself, and that checks trust too, which this does not
+            "verify_after_sign": False,
+            "verify_trust": True,
+            "remote_manifest_fetch": False,
+            "ocsp_fetch": False,
+        },
+        "core": {"allowed_network_hosts": list(hosts)},
+        "builder": {"thumbnail": {"enabled": False}, "created_assertion_labels": CREATED_ASSERTIONS},
+    }
+
+
+@lru_cache(maxsize=8)
+def signing_context(identity: Identity) -> c2pa.Context:
+    """This process's signing context of an identity. Raises ImprimaturError when the SDK refuses the identity."""
+    hosts = (identity.timestamp_url.split("/")[2].split(":")[0],) if identity.timestamp_url else ()
+    try:
+        signer = c2pa.Signer.from_info(
+            c2pa.C2paSignerInfo(
+                _ALGORITHMS[identity.algorithm],
+                identity.chain_pem.encode(),
+                identity.key.read_bytes(),
+                identity.timestamp_url.encode() if identity.timestamp_url else None,
+            )
+        )
+        return c2pa.Context(c2pa.Settings.from_dict(settings(identity.anchors_pem, hosts)), signer)
+    except (c2pa.C2paError, OSError) as error:
+        raise ImprimaturError(
+            f"{identity.key}: {identity.common_name!r} cannot sign: {error}", "check credentials in the config"
+        ) from None
+
+
+@lru_cache(maxsize=8)
+def reading_context(anchors_pem: str) -> c2pa.Context:
+    """This process's reading context for trust anchors (PEM, any number of them, "" for none)."""
+    return c2pa.Context(c2pa.Settings.from_dict(settings(anchors_pem)))
+
+
+def sign(
+    data: bytes,
+    mime: str,
+    manifest: ManifestStore,
+    identity: Identity,
+    resources: dict[str, bytes] | None = None,
+    embed: bool = True,
+) -> tuple[bytes, bytes]:
+    """Sign `data` with a manifest definition: (the signed file, its manifest store), the file unchanged if not embed.
+
+    Raises SigningError with the SDK's reason.
+    """
+    output = io.BytesIO()
+    try:
+        with c2pa.Builder(manifest, signing_context(identity)) as builder:
+            if not embed:
+                builder.set_no_embed()
+            for name, content in (resources or {}).items():
+                builder.add_resource(name, io.BytesIO(content))
+            store = bytes(builder.sign(mime, io.BytesIO(data), output))
+    except c2pa.C2paError as error:
+        raise SigningError(str(error)) from error
+    return output.getvalue() if embed else data, store
+
+
+def read(data: bytes, mime: str, anchors_pem: str, store: bytes | None = None) -> ManifestStore | None:
+    """What a C2PA reader says about `data` (with a sidecar `store`, if given): its JSON; None without a manifest.
+
+    Raises c2pa.C2paError for a file or a store that cannot be read.
+    """
+    context = reading_context(anchors_pem)
+    if store is None:
+        reader = c2pa.Reader.try_create(mime, io.BytesIO(data), context=context)
+        if reader is None:
+            return None
+    else:
+        reader = c2pa.Reader(mime, io.BytesIO(data), manifest_data=store, context=context)
+    with reader:
+        report: ManifestStore = json.loads(reader.json())
+    return report
+
+
+def active_manifest(report: ManifestStore) -> ManifestStore:
+    """The active manifest of a reader's report, {} when it names none."""
+    manifest: ManifestStore = report.get("manifests", {}).get(report.get("active_manifest"), {})
+    return manifest
+
+
+def assertions(manifest: ManifestStore, label: str) -> list[Any]:
+    """Data of a manifest's assertions with this label, version suffix or not."""
+    return [
+        entry["data"]
+        for entry in manifest.get("assertions", [])
+        if entry.get("label", "") == label or entry.get("label", "").startswith(f"{label}.v")
+    ]
