@@ -89,6 +89,7 @@ class BatchSettings(Settings):
     guidance: float = Field(1.5, ge=1.0)
     classes: list[str] = []  # empty: every class in equal parts
     scale: int = Field(1, ge=1, le=8)  # whole-number enlargement of small images before they are stamped
+    resample: Literal["lanczos", "nearest"] = "lanczos"  # how they are enlarged; nearest keeps pixel art crisp
     format: Literal["png", "jpeg", "webp"] = "png"
     shard_size: int = Field(64, ge=1, le=2048)
 

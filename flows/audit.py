@@ -1,0 +1,78 @@
+"""Audit: consent events enter the ledger, every asset is decided, and what may be used becomes a signed snapshot."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from prefect import flow
+
+from flows.job import Job, only_run, open_job
+from flows.progress import timed_stage
+from pipeline.catalog.assets import read_fingerprints, read_inventory
+from pipeline.catalog.ledger import append_events, ledger_head, read_events
+from pipeline.catalog.records import dataset_licence
+from pipeline.catalog.runs import note_run
+from pipeline.core.settings import DatasetSettings
+from pipeline.core.workspace import Workspace
+from pipeline.credentials.sidecars import sign_snapshot
+from pipeline.ingest.locate import locate
+from pipeline.rights.decision import decide
+from pipeline.rights.events import read_event_file
+from pipeline.rights.selection import select
+from pipeline.rights.snapshot import Snapshot, make_snapshot
+
+
+@dataclass(frozen=True)
+class Audited:
+    """Decisions over every accepted file (tables.DECISIONS), the selection (tables.SELECTION) and its snapshot."""
+
+    decisions: pd.DataFrame
+    selection: pd.DataFrame
+    snapshot: Snapshot
+
+
+def import_consent(job: Job, dataset: DatasetSettings) -> int:
+    """Append the consent events that a dataset brings; those already known are left alone."""
+    folder = locate(dataset, job.workspace)
+    imported = 0
+    for file in dataset.consent:
+        beside = (folder if folder.is_dir() else folder.parent) / file.file
+        path = beside if beside.exists() else Path(file.file)
+        events = read_event_file(path, file, dataset.name, recorded_at=job.run.as_of)
+        imported += append_events(job.catalog, events).imported
+    return imported
+
+
+def audit_stage(job: Job) -> Audited:
+    """Decide every asset at the run's moment, select, and sign the snapshot."""
+    with timed_stage("audit", job.account) as stage:
+        names = [dataset.name for dataset in job.settings.datasets]
+        imported = sum(import_consent(job, dataset) for dataset in job.settings.datasets)
+        inventories = pd.concat([read_inventory(job.workspace, name).assign(dataset=name) for name in names])
+        fingerprints = pd.concat([read_fingerprints(job.workspace, name) for name in names])
+        licences = {name: dataset_licence(job.catalog, name) for name in names}
+        moment = job.run.as_of
+        events = read_events(job.catalog, moment)
+        decisions = decide(inventories, licences, events, job.purpose, job.policy, moment, moment)
+        selection = select(inventories, decisions, fingerprints, job.settings.duplicates)
+        head = ledger_head(job.catalog, moment)
+        snapshot = make_snapshot(
+            job.workspace, selection, decisions, job.purpose, job.policy, moment, moment, head
+        )
+        sign_snapshot(snapshot.statement, job.identity, when=moment)
+        note_run(job.catalog, job.run, snapshot=snapshot.id)
+        counts = Counter(selection.decision)
+        stage.taken, stage.given = len(selection), snapshot.size
+        stage.note = (
+            f"{counts['allow']:,} allowed, {counts['review']:,} to review, {counts['deny']:,} denied; "
+            f"{imported:,} new consent events; snapshot {snapshot.id}"
+        )
+    return Audited(decisions, selection, snapshot)
+
+
+@flow(name="audit")
+def audit(config: Path, home: Path | None = None) -> str:
+    """Audit a job's datasets as ingested; returns the snapshot's id."""
+    with only_run(Workspace.at(home)):
+        return audit_stage(open_job(config, home)).snapshot.id

@@ -1,0 +1,58 @@
+"""Live facts as rows: datasets, models, outputs."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Engine, Row, delete, insert, select
+
+from pipeline.catalog.tables import datasets, models, outputs, snapshots
+from pipeline.core.errors import ImprimaturError
+
+
+def dataset_licence(catalog: Engine, name: str) -> str:
+    """The licence of a whole dataset as it was ingested, else an empty string."""
+    with catalog.connect() as connection:
+        return connection.execute(select(datasets.c.licence).where(datasets.c.name == name)).scalar() or ""
+
+
+def record_model(catalog: Engine, **columns: Any) -> None:
+    """Add a model row, once."""
+    with catalog.begin() as connection:
+        known = connection.execute(select(models.c.id).where(models.c.id == columns["id"])).first()
+        if not known:
+            connection.execute(insert(models).values(**columns))
+
+
+def model_row(catalog: Engine, identifier: str) -> Row[Any]:
+    """The row of a model. Raises ImprimaturError when there is none."""
+    with catalog.connect() as connection:
+        row = connection.execute(select(models).where(models.c.id == identifier)).first()
+    if row is None:
+        raise ImprimaturError(f"model {identifier!r} is not in this workspace", "imprimatur train --dataset NAME")
+    return row
+
+
+def snapshot_row(catalog: Engine, identifier: str) -> Row[Any]:
+    """The row of a snapshot. Raises ImprimaturError when there is none."""
+    with catalog.connect() as connection:
+        row = connection.execute(select(snapshots).where(snapshots.c.id == identifier)).first()
+    if row is None:
+        raise ImprimaturError(f"snapshot {identifier!r} is not in this workspace", "imprimatur snapshot --dataset NAME")
+    return row
+
+
+def record_outputs(catalog: Engine, rows: Iterable[dict[str, Any]]) -> None:
+    """Add or replace the rows of stamped outputs, all in one transaction."""
+    rows = list(rows)
+    with catalog.begin() as connection:
+        for row in rows:
+            connection.execute(delete(outputs).where(outputs.c.output == row["output"]))
+        if rows:
+            connection.execute(insert(outputs), rows)
+
+
+def earlier_batches(catalog: Engine, before: str) -> list[str]:
+    """Identifiers of the batches with published outputs, other than `before`, in order."""
+    query = select(outputs.c.batch).where(outputs.c.state == "published", outputs.c.batch != before).distinct()
+    with catalog.connect() as connection:
+        return sorted(connection.execute(query).scalars())
