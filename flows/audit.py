@@ -57,9 +57,7 @@ def audit_stage(job: Job) -> Audited:
         decisions = decide(inventories, licences, events, job.purpose, job.policy, moment, moment)
         selection = select(inventories, decisions, fingerprints, job.settings.duplicates)
         head = ledger_head(job.catalog, moment)
-        snapshot = make_snapshot(
-            job.workspace, selection, decisions, job.purpose, job.policy, moment, moment, head
-        )
+        snapshot = make_snapshot(job.workspace, selection, decisions, job.purpose, job.policy, moment, moment, head)
         sign_snapshot(snapshot.statement, job.identity, when=moment)
         note_run(job.catalog, job.run, snapshot=snapshot.id)
         counts = Counter(selection.decision)

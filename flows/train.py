@@ -41,5 +41,7 @@ def train_stage(job: Job, snapshot: str, root: str, selection: pd.DataFrame) -> 
         model = make_model(job.workspace, job.settings.model, job.identity, snapshot, root, chosen, backgrounds)
         note_run(job.catalog, job.run, model=model.id)
         stage.taken = stage.given = len(chosen)
-        stage.note = f"{model.kind} model {model.id}" + (", reused: nothing it depends on changed" if model.reused else "")
+        stage.note = f"{model.kind} model {model.id}" + (
+            ", reused: nothing it depends on changed" if model.reused else ""
+        )
     return model

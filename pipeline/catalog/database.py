@@ -2,6 +2,7 @@
 
 import os
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
@@ -62,7 +63,7 @@ def _set_pragmas(connection: Any, _record: Any) -> None:
 
 def _refuse_network_file_system(workspace: Workspace) -> None:
     try:
-        with open("/proc/mounts", encoding="utf-8") as mounts:
+        with Path("/proc/mounts").open(encoding="utf-8") as mounts:
             points = [line.split()[1:3] for line in mounts]
     except OSError:
         return
