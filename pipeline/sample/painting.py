@@ -112,9 +112,8 @@ def star(x: Field, y: Field, points: int, radius: float, inner: float) -> Field:
     """A star with `points` tips at `radius` and notches at `inner`, one tip upwards."""
     across, up = folded(x, y, points)
     sector = math.pi / points
-    tip_to_notch = np.array([inner * math.sin(sector), radius - inner * math.cos(sector)])
-    length = float(np.hypot(*tip_to_notch))
-    return (across * tip_to_notch[1] - (up + radius) * tip_to_notch[0]) / length
+    aside, down = inner * math.sin(sector), radius - inner * math.cos(sector)  # from the tip to the next notch
+    return (across * down - (up + radius) * aside) / math.hypot(aside, down)
 
 
 def petals(x: Field, y: Field, count: int, reach: float, width: float) -> Field:
@@ -128,6 +127,6 @@ def smooth_line(rng: np.random.Generator, x: Field, waves: int, roughness: float
     total: Field = np.zeros_like(x)
     for octave in range(waves):
         frequency = (1.1 + rng.uniform(0, 0.9)) * 1.8**octave
-        total += roughness**octave * np.sin(frequency * x * math.pi / 2 + rng.uniform(0, 2 * math.pi))
-    total /= 1 + roughness
+        wave = np.sin(frequency * x * math.pi / 2 + rng.uniform(0, 2 * math.pi))
+        total += roughness**octave / (1 + roughness) * wave
     return total
