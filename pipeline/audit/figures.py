@@ -134,7 +134,7 @@ def headline(found: Figures) -> list[str]:
         parts = [
             f"{found.decisions['deny']:,} are denied" if found.decisions["deny"] else "",
             f"{found.decisions['review']:,} await a person's review" if found.decisions["review"] else "",
-            f"{unused:,} are allowed but set aside (duplicates and their like)" if unused else "",
+            f"{unused:,} are allowed but set aside as near-duplicates" if unused else "",
         ]
         lines.append(f"Of the other {found.not_trained_on:,}, {joined([part for part in parts if part])}.")
     return lines
