@@ -54,7 +54,7 @@ def draw_ceramic(rng: np.random.Generator, size: int) -> Image.Image:
     lip = float(width[np.searchsorted(canvas.y[:, 0], top + 0.01), 0])
     canvas.paint(ellipse(canvas.x, canvas.y - top, lip, 0.055), mix(body, second, 0.4))
     canvas.paint(ellipse(canvas.x, canvas.y - top, lip - 0.035, 0.036), body * 0.3)
-    return canvas.image()
+    return canvas.finished(rng)
 
 
 def _room(canvas: Canvas, rng: np.random.Generator, wall: Colour, lamp: float, foot: float) -> None:

@@ -46,7 +46,7 @@ def draw_emblem(rng: np.random.Generator, size: int) -> Image.Image:
     _charge(canvas, rng, charge, second if charge is metal else trim)
     light = np.clip(-(canvas.x * 0.5 + canvas.y) * 0.12, -0.1, 0.12)
     canvas.rgb += (canvas.cover(shape) * light)[..., None]
-    return canvas.image()
+    return canvas.finished(rng)
 
 
 def _escutcheon(canvas: Canvas, rng: np.random.Generator) -> Field:

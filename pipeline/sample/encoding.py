@@ -6,7 +6,7 @@ import zlib
 from xml.sax.saxutils import escape
 
 import numpy as np
-from PIL import Image, ImageEnhance
+from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from pipeline.sample.definition import CopyKind, Damage
@@ -52,12 +52,12 @@ def copied(original: bytes, kind: CopyKind, format_: str) -> bytes:
     if kind == "reencoded":
         image.save(stream, format_.upper(), **({"lossless": True} if format_ == "webp" else {"compress_level": 9}))
     elif kind == "recompressed":
-        image.save(stream, "JPEG", quality=70)
+        image.save(stream, "JPEG", quality=75, subsampling=0)
     elif kind == "resized":
         larger = (image.width * 3 // 2, image.height * 3 // 2)
         image.resize(larger, Image.Resampling.LANCZOS).save(stream, "PNG")
     else:
-        ImageEnhance.Brightness(image).enhance(1.04).save(stream, "PNG")
+        Image.blend(image, Image.new("RGB", image.size, "white"), 0.04).save(stream, "PNG")  # clips nothing
     return stream.getvalue()
 
 

@@ -35,7 +35,7 @@ def draw_landscape(rng: np.random.Generator, size: int) -> Image.Image:
         _water(canvas, rng, mix(above, near, 0.35), shore)
     else:
         _trees(canvas, rng, mix(near, colour("#0a0f14"), 0.28), ridge)
-    return canvas.image()
+    return canvas.finished(rng)
 
 
 def _sky(

@@ -15,6 +15,7 @@ from PIL import Image
 Field = NDArray[np.float64]
 Colour = NDArray[np.float64]  # (3,) or (H, W, 3), sRGB, 0..1
 
+UNEVENNESS = 0.008
 OVERSAMPLING = 2  # on top of the analytic edge smoothing of `cover`
 
 
@@ -53,8 +54,18 @@ class Canvas:
         """Multiply the light."""
         self.rgb *= factor[..., None]
 
-    def image(self) -> Image.Image:
-        """The finished picture at its own size."""
+    def finished(self, rng: np.random.Generator) -> Image.Image:
+        """The picture at its own size, on a ground that is never quite even, as paper, cloth and clay are not.
+
+        The unevenness is hardly seen (2 grey levels). Without it half the frequencies of a symmetric picture would
+        be rounding noise, and a perceptual hash of it would say nothing.
+        """
+        blotches = Image.fromarray(rng.normal(0, UNEVENNESS, (16, 16)).astype(np.float32))
+        side = self.rgb.shape[0]
+        self.rgb += np.asarray(blotches.resize((side, side), Image.Resampling.BICUBIC))[..., None]
+        return self._reduced()
+
+    def _reduced(self) -> Image.Image:
         side = self.rgb.shape[0] // OVERSAMPLING
         pixels = self.rgb.reshape(side, OVERSAMPLING, side, OVERSAMPLING, 3).mean(axis=(1, 3))
         return Image.fromarray(np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8), "RGB")

@@ -47,8 +47,9 @@ class Planned:
 
 def plan_files(definition: SampleDefinition, count: int) -> list[Planned]:
     """Every file of a set of about `count` files, originals before their copies; each rights case at least once."""
-    shares = sum(origin.share for origin in (*definition.collections, *definition.copies))
-    per_share = max(0, count - len(definition.broken) - len(definition.odd_names)) / shares
+    origins: list[Collection | Copy] = [*definition.collections, *definition.copies]
+    shared = max(0, count - len(definition.broken) - len(definition.odd_names))
+    per_share = shared / sum(origin.share for origin in origins)
     drawn = _drawings(definition, per_share)
     copies = _copies(definition, drawn, per_share)
     together = [*_grouped(drawn, copies), *copies]

@@ -34,7 +34,7 @@ def draw_textile(rng: np.random.Generator, size: int) -> Image.Image:
     weave = (_stripes, _tartan, _argyle, _chevrons, _ikat, _rosettes)[int(rng.integers(6))]
     weave(canvas, rng, figures)
     _drape(canvas, rng)
-    return canvas.image()
+    return canvas.finished(rng)
 
 
 def _wave(position: Field, period: float, phase: float) -> Field:
@@ -117,8 +117,6 @@ def _rosettes(canvas: Canvas, rng: np.random.Generator, figures: list[Colour]) -
     canvas.paint(petals(x, y, count, reach, reach * 1.5 / count), figures[0])
     canvas.paint(np.hypot(x, y) - reach * rng.uniform(0.26, 0.36), figures[1])
     canvas.paint(np.hypot(x, y) - reach * 0.14, figures[2])
-    between = np.hypot(_shifted(canvas.x, pitch, start[0] + 0.5), _shifted(y, pitch, 0.5)) - 0.045
-    canvas.paint(between, figures[2])
 
 
 def _drape(canvas: Canvas, rng: np.random.Generator) -> None:
