@@ -203,7 +203,8 @@ def _reason(report: NightlyReport, code: str, count: int, **more: str) -> Reason
 
 def _credits(report: NightlyReport) -> list[Credit]:
     """Who must be credited for the training set: assets that it holds and whose licence asks for attribution."""
-    owing = report.decisions[[("attribution" in list(duties)) for duties in report.decisions["obligations"]]]
+    owes = report.decisions["obligations"].map(lambda duties: "attribution" in list(duties)).astype(bool)
+    owing = report.decisions[owes]
     trained = set(report.selection.loc[report.selection["selected"].astype(bool), "asset"])
     owing = owing[owing["asset"].isin(trained)].drop_duplicates("asset")
     lines = [text or ", ".join(holders) for text, holders in zip(owing["attribution"], owing["holders"], strict=True)]
