@@ -27,6 +27,8 @@ TRUST_CONFIG = "\n".join(
 VERSION = version("imprimatur")
 CLAIM_GENERATOR = {"name": "imprimatur", "version": VERSION, "specVersion": "2.4.0"}
 GENERATION_ASSERTION = "dev.imprimatur.generation"
+SNAPSHOT_ASSERTION = "dev.imprimatur.snapshot"
+MODEL_ASSERTION = "dev.imprimatur.model"
 # base labels, without version: what is not listed lands in gathered_assertions and fails conformance
 CREATED_ASSERTIONS = [
     "c2pa.actions",
@@ -35,8 +37,8 @@ CREATED_ASSERTIONS = [
     "c2pa.asset-type",
     "cawg.training-mining",
     GENERATION_ASSERTION,
-    "dev.imprimatur.snapshot",
-    "dev.imprimatur.model",
+    SNAPSHOT_ASSERTION,
+    MODEL_ASSERTION,
 ]
 _ALGORITHMS = {
     "es256": c2pa.C2paSigningAlg.ES256,
@@ -55,7 +57,8 @@ def settings(anchors_pem: str, hosts: tuple[str, ...] = ()) -> dict[str, Any]:
     """SDK settings: trust `anchors_pem` (PEM certificates), fetch nothing, talk to `hosts` only (a TSA's, if any)."""
     return {
         "version": 1,
-        "trust": {"user_anchors": anchors_pem, "trust_config": TRUST_CONFIG},
+        # an empty list of anchors is an error to the SDK
+        "trust": {"trust_config": TRUST_CONFIG} | ({"user_anchors": anchors_pem} if anchors_pem else {}),
         "verify": {
             # off: stamping reads every output back itself, and that checks trust too, which this does not
             "verify_after_sign": False,
@@ -145,7 +148,30 @@ def active_manifest(report: ManifestStore) -> ManifestStore:
 def assertions(manifest: ManifestStore, label: str) -> list[Any]:
     """Data of a manifest's assertions with this label, version suffix or not."""
     return [
-        entry["data"]
+        entry.get("data")
         for entry in manifest.get("assertions", [])
         if entry.get("label", "") == label or entry.get("label", "").startswith(f"{label}.v")
     ]
+
+
+def failure_codes(report: ManifestStore) -> list[str]:
+    """Failure codes of a reader's report, of the active manifest and then of its ingredients, each once."""
+    return list(dict.fromkeys(entry["code"] for entry in _failures(report)))
+
+
+def failure_urls(report: ManifestStore) -> list[str]:
+    """JUMBF URLs of what failed; each holds the label of the manifest that it lies in."""
+    return [str(entry.get("url", "")) for entry in _failures(report)]
+
+
+def success_codes(report: ManifestStore) -> set[str]:
+    """Success codes of the active manifest in a reader's report."""
+    results = (report.get("validation_results") or {}).get("activeManifest") or {}
+    return {entry["code"] for entry in results.get("success") or []}
+
+
+def _failures(report: ManifestStore) -> list[dict[str, Any]]:
+    results = report.get("validation_results") or {}
+    found = [results.get("activeManifest") or {}]
+    found += [delta.get("validationDeltas") or {} for delta in results.get("ingredientDeltas") or []]
+    return [entry for part in found for entry in part.get("failure") or []]

@@ -1,0 +1,133 @@
+"""The manifest repository: every output's manifest store by its unique id, found again by file, watermark or looks.
+
+Stores are files in the workspace's registry, rows lie in the catalog's `outputs` table.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from sqlalchemy import Row, select
+
+from pipeline.catalog.database import open_catalog
+from pipeline.catalog.tables import outputs
+from pipeline.core.digests import sha256
+from pipeline.core.shards import write_bytes
+from pipeline.core.workspace import Workspace
+from pipeline.credentials.manifest import OutputFacts
+from pipeline.credentials.stamp import Stamped
+from pipeline.similarity.fingerprints import hash_words
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the catalog's `outputs` table."""
+
+    output: str
+    batch: str
+    index: int
+    model: str
+    snapshot: str
+    file: str  # relative to the batch folder, or absolute when stamped by hand
+    file_sha256: str
+    pixels: str
+    watermark: str
+    phash: bytes
+    manifest: str
+    state: str
+    stamped_at: str
+
+
+def record_output(workspace: Workspace, stamped: Stamped, facts: OutputFacts, file: str, state: str) -> Entry:
+    """Keep an output's manifest store and row; `state` is published or quarantined.
+
+    Idempotent: an output that is stamped again (a resumed batch) replaces what was kept under its id. The store is
+    written first, so that a row never names a store that is not there.
+    """
+    entry = Entry(
+        output=stamped.output,
+        batch=facts.batch,
+        index=facts.index,
+        model=facts.model,
+        snapshot=facts.snapshot,
+        file=file,
+        file_sha256=sha256(stamped.data),
+        pixels=stamped.pixels,
+        watermark=stamped.watermark,
+        phash=stamped.phash,
+        manifest=stamped.manifest,
+        state=state,
+        stamped_at=facts.when,
+    )
+    write_bytes(store_path(workspace, stamped.output), stamped.manifest_store)
+    with open_catalog(workspace).begin() as connection:
+        connection.execute(outputs.delete().where(outputs.c.output == entry.output))
+        connection.execute(outputs.insert().values(asdict(entry)))
+    return entry
+
+
+def store_path(workspace: Workspace, output: str) -> Path:
+    """Where the manifest store of an output lies."""
+    return workspace.registry / output[:2] / f"{output}.c2pa"
+
+
+def read_store(workspace: Workspace, output: str) -> bytes | None:
+    """The manifest store of an output, None when none is kept."""
+    try:
+        return store_path(workspace, output).read_bytes()
+    except OSError:
+        return None
+
+
+def published_file(workspace: Workspace, entry: Entry) -> Path:
+    """Where the output's file should lie."""
+    return workspace.batch(entry.batch) / entry.file  # an absolute `file` stands for itself
+
+
+def find_by_file_sha256(workspace: Workspace, digest: str) -> Entry | None:
+    """The output whose file has exactly these bytes."""
+    return _first(_find(workspace, "file_sha256", digest))
+
+
+def find_by_manifest(workspace: Workspace, label: str) -> Entry | None:
+    """The output whose active manifest has this label."""
+    return _first(_find(workspace, "manifest", label)) if label else None
+
+
+def find_by_watermark(workspace: Workspace, payload: str) -> list[Entry]:
+    """Outputs that carry this payload (eight hex digits); more than one only by chance."""
+    return _find(workspace, "watermark", payload) if payload else []
+
+
+def find_by_fingerprint(workspace: Workspace, phash: bytes, max_distance: int) -> list[tuple[Entry, int]]:
+    """Outputs whose 256-bit perceptual hash is at most `max_distance` bits away, nearest first, with the distance."""
+    with open_catalog(workspace).connect() as connection:
+        rows = connection.execute(select(outputs.c.output, outputs.c.phash)).all()
+    rows = [row for row in rows if len(row.phash) == len(phash)]
+    if not rows:
+        return []
+    differing = np.bitwise_count(hash_words([row.phash for row in rows]) ^ hash_words([phash]))
+    distances = differing.sum(axis=1, dtype=np.int64)
+    near = sorted((int(distances[k]), rows[k].output) for k in np.flatnonzero(distances <= max_distance))
+    return [(entry, distance) for distance, output in near for entry in _find(workspace, "output", output)]
+
+
+def hash_distance(first: bytes, second: bytes) -> int:
+    """Bits in which two perceptual hashes differ; 256 when one is missing."""
+    if len(first) != len(second):
+        return 256
+    return (int.from_bytes(first, "big") ^ int.from_bytes(second, "big")).bit_count()
+
+
+def _find(workspace: Workspace, column: str, value: str) -> list[Entry]:
+    query = select(outputs).where(outputs.c[column] == value).order_by(outputs.c.output)
+    with open_catalog(workspace).connect() as connection:
+        return [_entry(row) for row in connection.execute(query)]
+
+
+def _first(entries: list[Entry]) -> Entry | None:
+    return entries[0] if entries else None
+
+
+def _entry(row: Row[tuple[object, ...]]) -> Entry:
+    return Entry(**row._mapping)
