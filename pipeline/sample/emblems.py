@@ -13,6 +13,7 @@ from pipeline.sample.painting import (
     colour,
     disc,
     folded,
+    length,
     mix,
     petals,
     rotated,
@@ -32,7 +33,7 @@ def draw_emblem(rng: np.random.Generator, size: int) -> Image.Image:
     first, second = (varied(rng, colour(str(code))) for code in rng.choice(COLOURS, 2, replace=False))
     metal, trim = (varied(rng, colour(str(code)), 0.025) for code in rng.choice(METALS, 2, replace=False))
     canvas = Canvas(size, ground)
-    canvas.shade(1.03 - 0.09 * np.hypot(canvas.x + 0.3, canvas.y + 0.4))
+    canvas.shade(1.03 - 0.09 * length(canvas.x + 0.3, canvas.y + 0.4))
     shape = _escutcheon(canvas, rng)
     shadow = np.roll(shape, (4, 3), (0, 1))
     canvas.paint(shadow, ground * 0.45, 0.4, 0.16)
@@ -45,7 +46,7 @@ def draw_emblem(rng: np.random.Generator, size: int) -> Image.Image:
         _division(canvas, rng, inner, second if field is first else mix(metal, trim, 0.7))
     _charge(canvas, rng, charge, second if charge is metal else trim)
     light = np.clip(-(canvas.x * 0.5 + canvas.y) * 0.12, -0.1, 0.12)
-    canvas.rgb += (canvas.cover(shape) * light)[..., None]
+    canvas.planes += canvas.cover(shape) * light
     return canvas.finished(rng)
 
 
@@ -55,11 +56,11 @@ def _escutcheon(canvas: Canvas, rng: np.random.Generator) -> Field:
     kind = int(rng.integers(6))
     if kind == 0:  # heater: two arcs that meet below
         bend = rng.uniform(1.25, 1.6) * size
-        sides = np.hypot(np.abs(x) + bend - size * 0.92, np.maximum(y + size * 0.25, 0)) - bend
+        sides = length(np.abs(x) + bend - size * 0.92, np.maximum(y + size * 0.25, 0)) - bend
         return np.maximum(sides, -y - size * 0.95)
     if kind == 1:  # round below, square above
         lower = np.maximum(y - size * 0.1, 0)
-        return np.maximum(np.hypot(x, lower) - size * 0.85, -y - size * 0.95)
+        return np.maximum(length(x, lower) - size * 0.85, -y - size * 0.95)
     if kind == 2:
         return disc(x, y, size * 0.95)
     if kind == 3:

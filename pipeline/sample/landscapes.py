@@ -98,13 +98,13 @@ def _peaks(rng: np.random.Generator, x: Field) -> Field:
 
 def _water(canvas: Canvas, rng: np.random.Generator, tint: Colour, shore: float) -> None:
     """Mirror everything above the shore line into the water, with gentle ripples."""
-    side = canvas.rgb.shape[0]
+    side = len(canvas.x)
     line = int((shore + 1) / 2 * side)
     rows = np.arange(line, side)
     mirrored = np.clip(line - 1 - ((rows - line) * rng.uniform(1.1, 1.5)).astype(int), 0, side - 1)
     ripple = np.sin((rows - line) ** 0.8 * rng.uniform(0.7, 1.0) + rng.uniform(0, 6)) * (rows - line) * 0.07
     columns = np.clip(np.arange(side)[None, :] + np.rint(ripple).astype(int)[:, None], 0, side - 1)
-    canvas.rgb[line:] = canvas.rgb[mirrored[:, None], columns]
+    canvas.planes[:, line:] = canvas.planes[:, mirrored[:, None], columns]
     below = canvas.cover(shore - canvas.y)
     canvas.glaze(below * np.clip(0.22 + (canvas.y - shore) * 0.5, 0, 1), tint)
     canvas.glaze(0.35 * np.exp(-(((canvas.y[:, :1] - shore) / 0.025) ** 2)), np.ones(3))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 Field = NDArray[np.float64]
-Colour = NDArray[np.float64]  # (3,) or (H, W, 3), sRGB, 0..1
+Colour = NDArray[np.float64]  # (3,), sRGB, 0..1
 
 UNEVENNESS = 0.008
 OVERSAMPLING = 2  # on top of the analytic edge smoothing of `cover`
@@ -30,13 +30,14 @@ def grid(size: int) -> tuple[Field, Field]:
 
 
 class Canvas:
-    """A square RGB canvas: `rgb` is (size, size, 3) float64 in 0..1; `x` and `y` are its coordinates."""
+    """A square canvas: `planes` is (3, side, side) float64, sRGB in 0..1; `x` and `y` are its coordinates."""
 
     def __init__(self, size: int, ground: Colour) -> None:
         side = size * OVERSAMPLING
         self.x, self.y = grid(side)
         self.edge = 2 / side  # one pixel in canvas units
-        self.rgb: Field = np.broadcast_to(ground, (side, side, 3)).astype(np.float64)
+        self.planes: Field = np.broadcast_to(ground[:, None, None], (3, side, side)).copy()
+        self._scratch = np.empty((side, side))
 
     def cover(self, distance: Field, softness: float = 0.0) -> Field:
         """How much of each pixel a shape covers, 0..1; `softness` widens the edge, in canvas units."""
@@ -48,11 +49,14 @@ class Canvas:
 
     def glaze(self, amount: Field, colour: Colour) -> None:
         """Mix in `colour` by `amount` (0..1 for each pixel)."""
-        self.rgb += amount[..., None] * (colour - self.rgb)
+        for plane, value in zip(self.planes, colour, strict=True):  # plane by plane: in the cache, no new memory
+            np.subtract(value, plane, out=self._scratch)
+            self._scratch *= amount
+            plane += self._scratch
 
     def shade(self, factor: Field) -> None:
         """Multiply the light."""
-        self.rgb *= factor[..., None]
+        self.planes *= factor
 
     def finished(self, rng: np.random.Generator) -> Image.Image:
         """The picture at its own size, on a ground that is never quite even, as paper, cloth and clay are not.
@@ -61,14 +65,15 @@ class Canvas:
         be rounding noise, and a perceptual hash of it would say nothing.
         """
         blotches = Image.fromarray(rng.normal(0, UNEVENNESS, (16, 16)).astype(np.float32))
-        side = self.rgb.shape[0]
-        self.rgb += np.asarray(blotches.resize((side, side), Image.Resampling.BICUBIC))[..., None]
+        side = len(self.x)
+        self.planes += np.asarray(blotches.resize((side, side), Image.Resampling.BICUBIC))
         return self._reduced()
 
     def _reduced(self) -> Image.Image:
-        side = self.rgb.shape[0] // OVERSAMPLING
-        pixels = self.rgb.reshape(side, OVERSAMPLING, side, OVERSAMPLING, 3).mean(axis=(1, 3))
-        return Image.fromarray(np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8), "RGB")
+        side = len(self.x) // OVERSAMPLING
+        reduced = self.planes.reshape(3, side, OVERSAMPLING, side, OVERSAMPLING).mean(axis=(2, 4))
+        pixels = np.rint(np.clip(reduced, 0, 1) * 255).astype(np.uint8)
+        return Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
 
 
 def colour(code: str) -> Colour:
@@ -86,6 +91,11 @@ def varied(rng: np.random.Generator, base: Colour, spread: float = 0.035) -> Col
     return np.clip(base + rng.normal(0, spread * 0.6) + rng.normal(0, spread * 0.6, 3), 0.02, 0.98)
 
 
+def length(x: Field, y: Field) -> Field:
+    """Distance from the origin (several times as fast as np.hypot; nothing here overflows)."""
+    return np.sqrt(x * x + y * y)
+
+
 def rotated(x: Field, y: Field, angle: float) -> tuple[Field, Field]:
     """Coordinates in a frame that is turned by `angle` radians."""
     cosine, sine = math.cos(angle), math.sin(angle)
@@ -97,25 +107,25 @@ def folded(x: Field, y: Field, count: int) -> tuple[Field, Field]:
     angle = np.arctan2(x, -y)
     sector = 2 * math.pi / count
     angle = np.abs(angle - sector * np.round(angle / sector))
-    radius = np.hypot(x, y)
+    radius = length(x, y)
     return radius * np.sin(angle), -radius * np.cos(angle)
 
 
 def disc(x: Field, y: Field, radius: float) -> Field:
     """A disc around the origin."""
-    return np.hypot(x, y) - radius
+    return length(x, y) - radius
 
 
 def ellipse(x: Field, y: Field, width: float, height: float) -> Field:
     """An ellipse with half axes `width` and `height` (distance to first order)."""
-    scaled = np.hypot(x / width, y / height)
-    return (scaled - 1) * scaled / np.maximum(np.hypot(x / width**2, y / height**2), 1e-9)
+    scaled = length(x / width, y / height)
+    return (scaled - 1) * scaled / np.maximum(length(x / width**2, y / height**2), 1e-9)
 
 
 def box(x: Field, y: Field, width: float, height: float, rounding: float = 0.0) -> Field:
     """A rectangle with half sides `width` and `height`."""
     across, down = np.abs(x) - width + rounding, np.abs(y) - height + rounding
-    outside = np.hypot(np.maximum(across, 0), np.maximum(down, 0))
+    outside = length(np.maximum(across, 0), np.maximum(down, 0))
     return outside + np.minimum(np.maximum(across, down), 0) - rounding
 
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from PIL import Image
 
-from pipeline.sample.painting import Canvas, Colour, Field, colour, petals, rotated, varied
+from pipeline.sample.painting import Canvas, Colour, Field, colour, disc, petals, rotated, varied
 
 # ground first, then figure colours, the lightest last
 DYES: tuple[tuple[str, ...], ...] = (
@@ -115,8 +115,8 @@ def _rosettes(canvas: Canvas, rng: np.random.Generator, figures: list[Colour]) -
     y = _shifted(canvas.y, pitch, start[1] + 0.5 * (column % 2))
     reach = pitch * rng.uniform(0.4, 0.47)
     canvas.paint(petals(x, y, count, reach, reach * 1.5 / count), figures[0])
-    canvas.paint(np.hypot(x, y) - reach * rng.uniform(0.26, 0.36), figures[1])
-    canvas.paint(np.hypot(x, y) - reach * 0.14, figures[2])
+    canvas.paint(disc(x, y, reach * rng.uniform(0.26, 0.36)), figures[1])
+    canvas.paint(disc(x, y, reach * 0.14), figures[2])
 
 
 def _drape(canvas: Canvas, rng: np.random.Generator) -> None:
