@@ -8,17 +8,14 @@ import re
 import warnings
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 
+from pipeline.catalog.colour import Colour, Pixels, SampleRangeError, canonical
 from pipeline.catalog.jpeg import jpeg_damage
-
-Pixels = NDArray[np.uint8]
-Colour = tuple[int, int, int]
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "AVIF")
 MAX_FILE_BYTES = 50_000_000
@@ -113,7 +110,7 @@ def decode(data: bytes, arrays: bool = False) -> Picture:
     return picture_of(open_image(data, arrays))
 
 
-def open_image(data: bytes, arrays: bool = False) -> Image.Image:
+def open_image(data: bytes, arrays: bool = False) -> ImageFile:
     """Check `data` against the limits and load it as a Pillow image, metadata and all. Raises BadImage."""
     if not data:
         raise BadImage(ImageFault.EMPTY_FILE)
@@ -141,11 +138,10 @@ def open_image(data: bytes, arrays: bool = False) -> Image.Image:
 
 def picture_of(image: Image.Image) -> Picture:
     """Pixels of a loaded image: upright, sRGB, 8 bits. Raises BadImage when there is nothing to see in it."""
-    notes: list[str] = []
     try:
-        pixels = np.ascontiguousarray(_eight_bit(_upright(image, notes), notes))
-    except BadImage:
-        raise
+        pixels, notes = canonical(image)
+    except SampleRangeError as error:
+        raise BadImage(ImageFault.TYPE_NOT_ALLOWED, str(error)) from None
     except Exception as error:
         raise BadImage(ImageFault.CORRUPT, f"{type(error).__name__}: {error}") from None
     if pixels.shape[2] == 4:
@@ -254,87 +250,3 @@ def _unidentified(data: bytes) -> BadImage:
     if data.startswith(b"%PDF") or re.search(rb"<svg[\s>]", data[:1024]):
         return BadImage(ImageFault.TYPE_NOT_ALLOWED, "PDF" if data.startswith(b"%PDF") else "SVG")
     return BadImage(ImageFault.NOT_AN_IMAGE, f"begins with {head[:8].hex(' ')}")
-
-
-_TURNS = {  # EXIF 2.32, tag 0x0112
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
-def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
-    """Turn the image as its EXIF says (Pillow has already turned a TIFF)."""
-    try:
-        turn = _TURNS.get(image.getexif().get(0x0112, 1))
-    except Exception as error:
-        notes.append(f"EXIF ignored: {type(error).__name__}: {error}")
-        return image
-    return image.transpose(turn) if turn is not None else image
-
-
-def _eight_bit(image: Image.Image, notes: list[str]) -> Pixels:
-    """Any Pillow mode to (H, W, 3 or 4) uint8 sRGB."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _deep_grey(image)
-    transparent = image.has_transparency_data
-    if image.mode in ("P", "PA", "1", "RGBX", "YCbCr", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA" if transparent else "RGB")
-    managed = _to_srgb(image, notes)
-    if managed is not None:
-        image = managed
-    elif image.mode == "LAB":
-        image = ImageCms.applyTransform(image, _lab_to_srgb()) or image
-    return np.asarray(image.convert("RGBA" if transparent else "RGB"))
-
-
-def _deep_grey(image: Image.Image) -> Pixels:
-    """16-bit and floating-point grey, scaled and not clipped: a ramp stays a ramp."""
-    values = np.asarray(image).astype(np.float64)
-    full = 1.0 if image.mode == "F" else 65535.0
-    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= full):
-        raise BadImage(ImageFault.TYPE_NOT_ALLOWED, f"{image.mode}: samples outside 0 to {full:g}")
-    grey = np.rint(values * (255 / full)).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
-
-
-def _to_srgb(image: Image.Image, notes: list[str]) -> Image.Image | None:
-    """The image in sRGB by its ICC profile; None when it has none, or none that fits."""
-    profile = image.info.get("icc_profile")
-    if not profile:
-        return None
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if image.mode in ("RGB", "RGBA") and "sRGB" in ImageCms.getProfileDescription(source):
-            return None
-        alpha = image.getchannel("A") if image.mode in ("RGBA", "LA") else None
-        opaque = image.convert(image.mode[:-1]) if alpha else image
-        managed = ImageCms.profileToProfile(
-            opaque,
-            source,
-            _srgb(),
-            ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            outputMode="RGB",
-            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-        )
-    except Exception as error:
-        notes.append(f"ICC profile ignored: {error}")
-        return None
-    if managed is not None and alpha is not None:
-        managed.putalpha(alpha)
-    return managed
-
-
-@cache
-def _srgb() -> ImageCms.ImageCmsProfile:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
-
-
-@cache
-def _lab_to_srgb() -> ImageCms.ImageCmsTransform:
-    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-    return ImageCms.buildTransform(lab, _srgb(), "LAB", "RGB")

@@ -1,0 +1,193 @@
+"""Facts about rights as found in a file and in the headers it came with, uninterpreted: that is for rights.
+
+One JSON object a file, empty when there is nothing:
+`xmp` {prefix:name: value, or a list of values where the file states several}, `exif_copyright`, `iptc_copyright`,
+`headers` {name: [values]} as the server sent them, `c2pa` (see content_credentials), `unreadable` [what, why].
+"""
+
+import io
+import json
+import struct
+from pathlib import Path
+from typing import Any
+from xml.etree.ElementTree import Element
+
+from defusedxml.ElementTree import fromstring
+from PIL import IptcImagePlugin
+from PIL.ImageFile import ImageFile
+
+from pipeline.ingest.content_credentials import read_credentials
+
+MAX_XMP_BYTES = 1_000_000
+MAX_HEADERS_BYTES = 100_000
+MAX_VALUE = 4_000  # characters of one value that are kept
+
+_RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
+_PREFIXES = {
+    "http://ns.useplus.org/ldf/xmp/1.0/": "plus",
+    "http://creativecommons.org/ns#": "cc",
+    "http://web.resource.org/cc/": "cc",
+    "http://ns.adobe.com/xap/1.0/rights/": "xmpRights",
+    "http://www.w3.org/ns/tdmrep/": "tdm",
+    "http://purl.org/dc/elements/1.1/": "dc",
+    "http://iptc.org/std/Iptc4xmpExt/2008-02-29/": "Iptc4xmpExt",
+}
+_ONLY = {"dc": {"rights", "creator"}, "Iptc4xmpExt": {"DigitalSourceType", "PersonInImage"}}  # else every property
+_PACKET = (b"<x:xmpmeta", b"</x:xmpmeta>")
+_EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
+_PLUS = b"http://ns.useplus.org/ldf/xmp/1.0/"
+
+
+def read_signals(data: bytes, image: ImageFile, headers: Path | None = None) -> str:
+    """JSON (ASCII, sorted keys) of the facts in an image's bytes and the sidecar of its HTTP headers; "" for none.
+
+    `image` is `data` as loaded by catalog.decode.open_image. Never raises: what cannot be read is itself a fact.
+    """
+    unreadable: list[str] = []
+    credentials, problems = read_credentials(data, image.format or "")
+    facts: dict[str, Any] = {
+        "xmp": _xmp(data, image, unreadable),
+        "exif_copyright": _exif_copyright(image, unreadable),
+        "iptc_copyright": _iptc_copyright(image, unreadable),
+        "headers": _headers(headers, unreadable) if headers else None,
+        "c2pa": credentials,
+        "unreadable": unreadable + problems,
+    }
+    facts = {name: value for name, value in facts.items() if value}
+    return json.dumps(facts, sort_keys=True, separators=(",", ":")) if facts else ""
+
+
+def _xmp(data: bytes, image: ImageFile, unreadable: list[str]) -> dict[str, str | list[str]]:
+    """Rights properties of every XMP packet in the file: two packets that disagree are both told."""
+    found: dict[str, list[str]] = {}
+    for packet in _packets(data, image, unreadable):
+        if len(packet) > MAX_XMP_BYTES:
+            unreadable.append(f"xmp: a packet of {len(packet):,} bytes")
+            continue
+        try:
+            root = fromstring(packet.strip(b"\0 \t\r\n"), forbid_dtd=True)
+        except Exception as error:  # ParseError, and defusedxml's refusals
+            unreadable.append(f"xmp: {type(error).__name__}: {error}"[:300])
+            continue
+        for name, value in _properties(root):
+            if value not in found.setdefault(name, []):
+                found[name].append(value)
+    if _PLUS in data and not unreadable and not any(name.startswith("plus:") for name in found):
+        unreadable.append("xmp: the file mentions PLUS rights data that is in none of its XMP packets")
+    return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+
+
+def _packets(data: bytes, image: ImageFile, unreadable: list[str]) -> list[bytes]:
+    """The packet that Pillow knows of, every other one in the bytes (GIF, second pictures), and Adobe's extension."""
+    info = image.info
+    known = info.get("xmp") or b""
+    packets = [known.encode() if isinstance(known, str) else bytes(known)] if known else []
+    if image.format in ("JPEG", "MPO") and _EXTENSION in data:
+        extended, data = _extended(data)
+        packets += extended
+    start = data.find(_PACKET[0])
+    while start >= 0:
+        end = data.find(_PACKET[1], start)
+        packet = data[start : end + len(_PACKET[1]) if end >= 0 else start + MAX_XMP_BYTES]
+        if not any(packet in other for other in packets):
+            packets.append(packet)
+        start = data.find(_PACKET[0], start + len(packet))
+    if any(isinstance(name, str) and name.lower().startswith("raw profile type xmp") for name in info):
+        unreadable.append("xmp: in ImageMagick's raw profile form")
+    return packets
+
+
+def _extended(data: bytes) -> tuple[list[bytes], bytes]:
+    """Extended XMP of a JPEG, put together from its APP1 segments, and the bytes without these segments.
+
+    XMP specification part 3, 1.1.3.1: GUID (32 bytes), full length (4), offset of this part (4), the part.
+    """
+    parts: dict[bytes, dict[int, bytes]] = {}
+    rest, after = [], 0
+    position = data.find(_EXTENSION)
+    while position >= 2:
+        end = position - 2 + int.from_bytes(data[position - 2 : position], "big")
+        body = data[position + len(_EXTENSION) : end]
+        if len(body) > 40:
+            parts.setdefault(body[:32], {})[struct.unpack(">I", body[36:40])[0]] = body[40:]
+            rest.append(data[after:position])
+            after = end
+        position = data.find(_EXTENSION, max(end, position + 1))
+    packets = [b"".join(part for _, part in sorted(pieces.items())) for pieces in parts.values()]
+    return packets, b"".join([*rest, data[after:]])
+
+
+def _properties(root: Element) -> list[tuple[str, str]]:
+    """Rights properties at any depth, as attributes or as elements; parts of a list are told one by one."""
+    found = []
+    for element in root.iter():
+        for name, value in element.attrib.items():
+            if known := _known(name):
+                found.append((known, value))
+        if known := _known(element.tag):
+            resource = element.get(f"{_RDF}resource")
+            texts = [resource] if resource else [text.strip() for text in element.itertext()]
+            found.extend((known, text) for text in texts if text)
+    return [(name, value.strip()[:MAX_VALUE]) for name, value in found]
+
+
+def _known(name: Any) -> str | None:
+    """prefix:name of a property that is recorded."""
+    if not isinstance(name, str) or not name.startswith("{"):
+        return None
+    namespace, local = name[1:].split("}", 1)
+    prefix = _PREFIXES.get(namespace)
+    if prefix is None or local not in _ONLY.get(prefix, {local}):
+        return None
+    return f"{prefix}:{local}"
+
+
+def _exif_copyright(image: ImageFile, unreadable: list[str]) -> str:
+    try:
+        return _text(image.getexif().get(0x8298))
+    except Exception as error:
+        unreadable.append(f"exif: {type(error).__name__}: {error}"[:300])
+        return ""
+
+
+def _iptc_copyright(image: ImageFile, unreadable: list[str]) -> str:
+    """IIM record 2, data set 116."""
+    try:
+        return _text((IptcImagePlugin.getiptcinfo(image) or {}).get((2, 116)))
+    except Exception as error:
+        unreadable.append(f"iptc: {type(error).__name__}: {error}"[:300])
+        return ""
+
+
+def _headers(path: Path, unreadable: list[str]) -> dict[str, list[str]]:
+    """HTTP response headers from their sidecar: {name: value or [values]}, or [[name, value], ...]."""
+    try:
+        if path.is_symlink():
+            raise ValueError("a link")
+        with path.open("rb") as stream:
+            data = stream.read(MAX_HEADERS_BYTES + 1)
+        if len(data) > MAX_HEADERS_BYTES:
+            raise ValueError(f"more than {MAX_HEADERS_BYTES:,} bytes")
+        value = json.load(io.BytesIO(data))
+        pairs = value.items() if isinstance(value, dict) else [(name, item) for name, item in value]
+        headers: dict[str, list[str]] = {}
+        for name, item in pairs:
+            headers.setdefault(str(name), []).extend(str(one) for one in (item if isinstance(item, list) else [item]))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        unreadable.append(f"headers: {type(error).__name__}: {error}"[:300])
+        return {}
+    return headers
+
+
+def _text(value: Any) -> str:
+    """Text of a tag's value; several values are joined, bytes are UTF-8 or else Latin-1. Always valid Unicode."""
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple):
+        return "; ".join(_text(item) for item in value)
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError:
+            value = value.decode("latin-1")
+    return str(value).strip("\0 \t\r\n").encode(errors="replace").decode()[:MAX_VALUE]
