@@ -25,6 +25,7 @@ from pipeline.sample.painting import (
 COLOURS = ("#1d3f8a", "#a4262c", "#1f6b45", "#5a2a6e", "#23242b", "#0f6a75", "#b8541a")
 METALS = ("#e8bf4d", "#f1ece0", "#d9c9a3", "#c9d3d8")
 GROUNDS = ("#efe7d8", "#dfe6e4", "#e9dccb", "#d7dbe6", "#2a2f3d", "#3b3038", "#233a38", "#e6d3cf", "#cfd8c6")
+STAR_POINTS = (4, 5, 7, 8)
 
 
 def draw_emblem(rng: np.random.Generator, size: int) -> Image.Image:
@@ -96,7 +97,7 @@ def _charge(canvas: Canvas, rng: np.random.Generator, tincture: Colour, heart: C
     x, y, reach = canvas.x, canvas.y + rng.uniform(0.0, 0.06), rng.uniform(0.36, 0.5)
     kind = int(rng.integers(7))
     if kind == 0:
-        points = int(rng.integers(4, 9))
+        points = int(rng.choice(STAR_POINTS))
         canvas.paint(star(x, y, points, reach, reach * rng.uniform(0.4, 0.55)), tincture)
         canvas.paint(disc(x, y, reach * 0.2), heart)
     elif kind == 1:
@@ -113,7 +114,7 @@ def _charge(canvas: Canvas, rng: np.random.Generator, tincture: Colour, heart: C
         canvas.paint(disc(x, y + reach * 0.4, reach * 0.3), tincture)
     elif kind == 4:
         canvas.paint(np.abs(disc(x, y, reach * 0.75)) - reach * 0.16, tincture)
-        canvas.paint(star(x, y, int(rng.integers(4, 7)), reach * 0.45, reach * 0.2), tincture)
+        canvas.paint(star(x, y, int(rng.choice(STAR_POINTS)), reach * 0.45, reach * 0.2), tincture)
     elif kind == 5:
         across, up = folded(x, y, 3)
         leaf = np.minimum(disc(across, up + reach * 0.52, reach * 0.42), box(across, up, 0.035, reach * 0.5))
