@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 WIDTH, HEIGHT, MARGIN = 320, 110, 4  # of the view box
 _POINTS = 240
 _CLOCKS = ("step", "iteration", "epoch", "seconds", "time")
+_NOT_LOSSES = ("stage", "stage_number", "steps", "rate", "images_per_second")
 
 
 @dataclass(frozen=True)
@@ -31,29 +32,31 @@ class Curve:
 
 
 def curves(metrics: Sequence[Mapping[str, Any]]) -> list[Curve]:
-    """One curve for each numeric metric with two finite values or more, in the order in which metrics appear.
+    """One curve for each numeric metric of each training stage that has two finite values or more, in order.
 
-    The horizontal axis is `step` where rows have one, else the first other clock, else the row number.
+    Rows are those of metrics.jsonl: the horizontal axis is `step` where all rows of a stage have one, else the first
+    other clock, else the row number. Rates and plan figures (_NOT_LOSSES) are not drawn.
     """
-    names = list(dict.fromkeys(name for row in metrics for name in row))
-    clock = next((name for name in _CLOCKS if all(_is_number(row.get(name)) for row in metrics)), "row")
-    drawn = (_curve(name, clock, metrics) for name in names if name not in _CLOCKS)
+    stages = list(dict.fromkeys(str(row.get("stage", "")) for row in metrics))
+    drawn = []
+    for stage in stages:
+        rows = [row for row in metrics if str(row.get("stage", "")) == stage]
+        clock = next((name for name in _CLOCKS if all(_is_number(row.get(name)) for row in rows)), "row")
+        names = dict.fromkeys(name for row in rows for name in row if name not in (*_CLOCKS, *_NOT_LOSSES))
+        prefix = f"{stage}: " if len(stages) > 1 else ""
+        drawn += [_curve(prefix, name, clock, rows) for name in names]
     return [curve for curve in drawn if curve]
 
 
-def _curve(name: str, clock: str, metrics: Sequence[Mapping[str, Any]]) -> Curve | None:
-    found = [
-        (float(row.get(clock, place)), float(row[name]))
-        for place, row in enumerate(metrics)
-        if _is_number(row.get(name))
-    ]
+def _curve(prefix: str, name: str, clock: str, rows: Sequence[Mapping[str, Any]]) -> Curve | None:
+    found = [(row.get(clock, place), row[name]) for place, row in enumerate(rows) if _is_number(row.get(name))]
     points = np.array([point for point in found if math.isfinite(point[1])], dtype=np.float64)
     if len(points) < 2:
         return None
     times, values = _thinned(points[:, 0]), _thinned(points[:, 1])
     low, high = float(values.min()), float(values.max())
     return Curve(
-        name=name,
+        name=prefix + name,
         raw=_path(times, values, low, high),
         smooth=_path(times, _smoothed(values), low, high),
         first=float(points[0, 1]),

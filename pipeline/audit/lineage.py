@@ -30,30 +30,20 @@ _DECIDED = ["dataset", "file", "decision", "reasons", "evidence", "licence", "ob
 def trace_output(workspace: Workspace, reference: str) -> Answer:
     """Output -> run -> model -> snapshot -> nearest known assets, with decisions and evidence.
 
-    `reference` is an output's id, or the SHA-256 of its file. `nearest` holds what screening kept, best first:
-    similarity, not influence. Facts of the batch table are None while it is not written. Raises ImprimaturError when
-    the workspace knows no such output.
+    `reference` is an output's id, or the SHA-256 of its file; a file that was put in quarantine before it was stamped
+    is known by its digest only. `nearest` holds what screening kept, best first: similarity, not influence. Facts of
+    the batch table are None while it is not written. Raises ImprimaturError when the workspace knows no such output.
     """
     catalog = open_catalog(workspace)
-    column = outputs.c.file_sha256 if _SHA256.fullmatch(reference) else outputs.c.output
-    rows = _rows(catalog, outputs, column == reference.lower())
-    if not rows:
-        raise ImprimaturError(
-            f"output {reference!r} is not in this workspace", "name an output's id, or the sha256 of its file"
-        )
-    row = {name: value for name, value in rows[0].items() if name != "phash"}
-    run, model = _first(catalog, runs, row["batch"]), _first(catalog, models, row["model"])
-    snapshot = _first(catalog, snapshots, row["snapshot"])
-    table = batch_path(workspace, row["batch"])
-    screened = _read(table, pc.field("output") == row["output"]) if table.exists() else []
-    batch = screened[0] if screened else {}
+    row, made = _find_output(workspace, catalog, reference.lower())
+    batch = made or {}
     return {
         "kind": "output",
         **row,
         **{name: batch.get(name) for name in ("label", "reasons", "verdict", "validation_state", "psnr", "seed")},
-        "run": run,
-        "model": model or {"id": row["model"]},
-        "snapshot": snapshot or {"id": row["snapshot"]},
+        "run": _first(catalog, runs, row["batch"]),
+        "model": _first(catalog, models, row["model"]) or {"id": row["model"]},
+        "snapshot": _first(catalog, snapshots, row["snapshot"]) or {"id": row["snapshot"]},
         "nearest": _nearest(workspace, row["snapshot"], batch.get("nearest") or []),
     }
 
@@ -76,6 +66,23 @@ def trace_asset(workspace: Workspace, reference: str) -> Answer:
         "files": files,
         "snapshots": sorted((one for one in traced if one), key=lambda one: str(one["created_at"])),
     }
+
+
+def _find_output(workspace: Workspace, catalog: Engine, reference: str) -> tuple[Answer, Answer | None]:
+    """An output's row as in the catalog, without its hash, and its row of the batch table if there is one."""
+    digest = bool(_SHA256.fullmatch(reference))
+    names = [column.name for column in outputs.columns if column.name != "phash"]
+    for row in _rows(catalog, outputs, (outputs.c.file_sha256 if digest else outputs.c.output) == reference):
+        table = batch_path(workspace, row["batch"])
+        made = _read(table, pc.field("output") == row["output"]) if table.exists() else []
+        return {name: row[name] for name in names}, next(iter(made), None)
+    tables = [batch_path(workspace, run["id"]) for run in _rows(catalog, runs)] if digest else []
+    for table in tables:
+        for made_row in _read(table, pc.field("file_sha256") == reference) if table.exists() else []:
+            return {name: made_row[name] for name in names}, made_row
+    raise ImprimaturError(
+        f"output {reference!r} is not in this workspace", "name an output's id, or the sha256 of its file"
+    )
 
 
 def _resolve(workspace: Workspace, reference: str) -> list[Answer]:
@@ -118,7 +125,8 @@ def _in_snapshot(workspace: Workspace, catalog: Engine, asset: str, snapshot: An
     twins = _twins(folder, row)
     selected = {twin["asset"] for twin in twins if twin["selected"]}
     trained_on = "itself" if row["selected"] else "twin" if selected else ""
-    trained = _rows(catalog, models, models.c.snapshot == snapshot["id"]) if trained_on else []
+    # by root: a later snapshot of the very same assets reuses the model
+    trained = _rows(catalog, models, models.c.root == snapshot["root"]) if trained_on else []
     relatives = {asset, *(twin["asset"] for twin in twins)}
     return {
         **snapshot,

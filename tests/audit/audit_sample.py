@@ -135,15 +135,22 @@ def verdicts(rows: list[dict], images: int) -> pd.DataFrame:
 
 
 def stamped(images: int) -> pd.DataFrame:
+    """What screening held back lies in quarantine as generated: without output id, watermark and credential."""
     return pd.DataFrame([
         {
-            "index": k, "output": f"6f1c0a52-0000-4000-8000-{k:012d}", "state": "published", "reasons": [],
-            "file": f"images/{RUN}-{k:05d}.png", "file_sha256": sha256(f"file {k}".encode()),
-            "pixels": sha256(f"pixels {k}".encode()), "validation_state": "Trusted", "watermark": f"{k:016x}",
-            "psnr": 41.5 + k % 3, "manifest": f"urn:c2pa:6f1c0a52-0000-4000-9000-{k:012d}",
-            "stamped_at": "2026-11-24T02:02:11.000000Z",
+            "index": k, "output": "", "state": "quarantined", "reasons": [], "file": f"quarantine/{RUN}-{k:06d}.png",
+            "file_sha256": sha256(png(picture(k))), "pixels": "", "validation_state": "", "watermark": "",
+            "psnr": None, "phash": None, "manifest": "", "stamped_at": "",
         }
-        for k in range(images) if k % 9 != 4
+        if k % 9 == 4
+        else {
+            "index": k, "output": f"6f1c0a52-0000-4000-8000-{k:012d}", "state": "published", "reasons": [],
+            "file": f"images/{RUN}-{k:06d}.png", "file_sha256": sha256(f"file {k}".encode()),
+            "pixels": sha256(f"pixels {k}".encode()), "validation_state": "Trusted", "watermark": f"{k:016x}",
+            "psnr": 41.5 + k % 3, "phash": bytes([k % 256]) * 32,
+            "manifest": f"urn:c2pa:6f1c0a52-0000-4000-9000-{k:012d}", "stamped_at": "2026-11-24T02:02:11.000000Z",
+        }
+        for k in range(images)
     ])  # fmt: skip
 
 
@@ -222,7 +229,10 @@ def report(assets: int = 20, images: int = 6, **changed: object) -> NightlyRepor
         ),
         "model": ModelFacts(
             MODEL, "vae", "d" * 64, False, ("herringbone", "satin", "twill"),
-            tuple({"step": s, "reconstruction": v, "kl": 3 * v * v} for s, v in zip(steps, losses, strict=True)),
+            tuple(
+                {"stage": stage, "step": s, "steps": 2000, "loss": v * scale, "rate": 0.002}
+                for stage, scale in (("autoencoder", 1.0), ("prior", 7.0)) for s, v in zip(steps, losses, strict=True)
+            ),
             png(picture(5, 256)),
         ),
         "batch": table,

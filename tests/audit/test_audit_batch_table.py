@@ -30,10 +30,17 @@ def test_every_generated_image_has_one_row_in_order() -> None:
     assert table.loc[3, "watermark"] == f"{3:016x}" and table.loc[3, "state"] == "published"
 
 
-def test_an_image_that_was_never_stamped_is_quarantined_with_the_reasons_of_screening() -> None:
+def test_what_screening_held_back_is_quarantined_with_its_reasons_and_its_file() -> None:
     row = joined(*parts(6)).iloc[4]
-    assert (row["state"], row["reasons"], row["output"], row["file"]) == ("quarantined", ["NEAR_COPY"], "", "")
+    assert (row["state"], row["reasons"], row["output"]) == ("quarantined", ["NEAR_COPY"], "")
+    assert row["file"].startswith("quarantine/") and len(row["file_sha256"]) == 64
     assert pd.isna(row["psnr"])
+
+
+def test_an_image_that_stamping_has_not_reached_is_quarantined() -> None:
+    generated, verdicts, stamped = parts(3)
+    row = joined(generated, verdicts, stamped[:2]).iloc[2]
+    assert (row["state"], row["verdict"], row["file"], row["watermark"]) == ("quarantined", "pass", "", "")
 
 
 def test_reasons_of_screening_and_stamping_are_joined_once_each() -> None:

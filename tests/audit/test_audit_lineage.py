@@ -1,6 +1,7 @@
 """Lineage: every output leads back to evidence, and every asset forward to what was made from it."""
 
 import json
+import shutil
 from pathlib import Path
 
 import audit_sample
@@ -8,7 +9,9 @@ import pytest
 
 from pipeline.audit.batch_table import batch_path
 from pipeline.audit.lineage import trace_asset, trace_output
-from pipeline.catalog.tables import SELECTION
+from pipeline.catalog.database import open_catalog
+from pipeline.catalog.tables import SELECTION, snapshots
+from pipeline.core.digests import file_sha256
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.shards import read_table, write_table
 from pipeline.core.workspace import Workspace
@@ -43,6 +46,25 @@ def test_an_output_is_found_by_the_digest_of_its_file(workspace: Workspace) -> N
     by_id = trace_output(workspace, "6f1c0a52-0000-4000-8000-000000000002")
     assert trace_output(workspace, by_id["file_sha256"]) == by_id
     assert trace_output(workspace, by_id["file_sha256"].upper()) == by_id
+
+
+def test_a_quarantined_file_that_was_never_stamped_is_found_by_its_digest(workspace: Workspace) -> None:
+    file = next((workspace.batch(audit_sample.RUN) / "quarantine").iterdir())
+    answer = trace_output(workspace, file_sha256(file))
+    assert (answer["state"], answer["reasons"], answer["output"]) == ("quarantined", ["NEAR_COPY"], "")
+    assert answer["file"].endswith(file.name) and answer["model"]["id"] == audit_sample.MODEL
+    assert answer["nearest"][0]["decisions"]
+
+
+def test_a_reused_model_is_found_from_a_later_snapshot_of_the_same_assets(tmp_path: Path) -> None:
+    workspace = audit_sample.build(tmp_path, assets=10, images=2)
+    with open_catalog(workspace).begin() as connection:
+        row = dict(connection.execute(snapshots.select()).mappings().one())
+        connection.execute(snapshots.insert().values({**row, "id": "later", "created_at": "2026-11-25T02:00:00Z"}))
+    shutil.copytree(workspace.snapshot(audit_sample.SNAPSHOT), workspace.snapshot("later"))
+    traced = trace_asset(workspace, "0000")["snapshots"]
+    assert [snapshot["id"] for snapshot in traced] == [audit_sample.SNAPSHOT, "later"]
+    assert [[model["id"] for model in snapshot["models"]] for snapshot in traced] == [[audit_sample.MODEL]] * 2
 
 
 def test_answers_are_json(workspace: Workspace) -> None:

@@ -224,6 +224,15 @@ def test_a_curve_runs_from_left_to_right_and_a_falling_loss_falls() -> None:
     assert (loss.first, loss.last, loss.low, loss.high) == (5, 1, 1, 5)
 
 
+def test_each_training_stage_has_its_own_curve_and_rates_are_not_losses() -> None:
+    rows = [
+        {"stage": stage, "stage_number": place, "step": step, "steps": 3, "loss": 1.0 / (1 + step), "rate": 1e-3}
+        for place, stage in enumerate(("autoencoder", "prior"))
+        for step in range(3)
+    ]
+    assert [curve.name for curve in curves(rows)] == ["autoencoder: loss", "prior: loss"]
+
+
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), min_size=0, max_size=600))
 def test_any_metric_is_drawn_inside_its_frame_and_lost_values_are_counted(values: list[float]) -> None:
     finite = [value for value in values if math.isfinite(value)]
