@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.catalog.tables import THUMBNAIL_SIDE
 from pipeline.core.workspace import Workspace
 from pipeline.credentials import watermark
 from pipeline.credentials.repository import (
@@ -25,8 +24,11 @@ from pipeline.similarity.fingerprints import fingerprint
 HASH_BITS = 256
 # A watermark only has to look like its picture; looks alone must be close, and confirmed by the pixels.
 WATERMARK_DISTANCE = 90  # bits of 256; unrelated pictures lie around 128, flat drawings somewhat nearer
-FINGERPRINT_DISTANCE = 40
-PIXEL_DIFFERENCE = 10.0  # mean absolute difference of 32x32 thumbnails, in grey levels
+FINGERPRINT_DISTANCE = 64
+THUMBNAIL_SIDE = 16  # px; filtered bilinearly, scaling and recompression move it by 2 grey levels at most
+PIXEL_DIFFERENCE = 5.0  # accepted mean absolute difference of two thumbnails, in grey levels
+CANDIDATES = 20  # the nearest by hash whose pixels are compared
+CROPS = (0.0, 1 / 64, 1 / 32, 1 / 20, 1 / 10)  # parts of each edge that a copy may have lost, tried in turn
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,11 @@ def find_output(
         if distance <= WATERMARK_DISTANCE:
             return Match(best, "watermark", _similarity(distance)), []
         codes.append("watermark.transplanted")
-    for entry, distance in find_by_fingerprint(workspace, looks, FINGERPRINT_DISTANCE):
-        if _same_picture(workspace, entry, rgb):
-            return Match(entry, "fingerprint", _similarity(distance)), codes
+    near = find_by_fingerprint(workspace, looks, FINGERPRINT_DISTANCE)[:CANDIDATES]
+    differences = [_pixel_difference(workspace, entry, rgb) for entry, _ in near]
+    if differences and min(differences) <= PIXEL_DIFFERENCE:
+        entry, distance = near[differences.index(min(differences))]
+        return Match(entry, "fingerprint", _similarity(distance)), codes
     return None, codes
 
 
@@ -85,15 +89,20 @@ def _similarity(distance: int) -> float:
     return 1.0 - distance / HASH_BITS
 
 
-def _same_picture(workspace: Workspace, entry: Entry, rgb: NDArray[np.uint8]) -> bool:
-    """Compare thumbnails with the file as published: flat drawings of the same layout share their perceptual hash."""
+def _pixel_difference(workspace: Workspace, entry: Entry, rgb: NDArray[np.uint8]) -> float:
+    """Least difference of thumbnails from the file as published, cropped a little; infinite when it is gone.
+
+    Flat drawings of one layout share their perceptual hash, and only colours tell them apart.
+    """
     try:
-        ours = decode(published_file(workspace, entry).read_bytes())
+        ours = Image.fromarray(decode(published_file(workspace, entry).read_bytes()))
     except DECODE_ERRORS:
-        return False
-    return float(np.abs(_thumbnail(ours) - _thumbnail(rgb)).mean()) <= PIXEL_DIFFERENCE
+        return float("inf")
+    theirs = _thumbnail(Image.fromarray(rgb))
+    crops = ((c * ours.width, c * ours.height, (1 - c) * ours.width, (1 - c) * ours.height) for c in CROPS)
+    return min(float(np.abs(_thumbnail(ours, box) - theirs).mean()) for box in crops)
 
 
-def _thumbnail(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _thumbnail(image: Image.Image, box: tuple[float, float, float, float] | None = None) -> NDArray[np.float32]:
     size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
-    return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX), np.float32)
+    return np.asarray(image.resize(size, Image.Resampling.BILINEAR, box), np.float32)
