@@ -1,0 +1,172 @@
+"""The consent ledger: append-only, hash-chained, idempotent by event id.
+
+A chain proves order only to somebody who holds an earlier head, so the head goes into every signed statement.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from sqlalchemy import Connection, Engine, insert, select, text
+
+from pipeline.catalog.tables import consent_events
+from pipeline.core.digests import sha256
+from pipeline.core.errors import ImprimaturError
+
+_CHUNK = 500  # bound parameters of one look-up, well under every database's limit
+
+
+@dataclass(frozen=True)
+class ConsentEvent:
+    """One statement about consent. Moments are RFC 3339 in UTC (core/moments.py); "" for `effective_until` is open.
+
+    `recorded_at` is when we knew, `effective_from` and `effective_until` bound when it holds: [from, until).
+    """
+
+    event_id: str
+    recorded_at: str
+    effective_from: str
+    effective_until: str
+    actor: str  # who speaks
+    subject_type: str  # asset | holder | person | dataset, or "" when it could not be read
+    subject_id: str
+    action: str  # grant | restrict | withdraw | expire | unreadable
+    uses: str  # pipe-separated; * is every use but likeness
+    commercial: str  # yes | no | any
+    territory: str  # pipe-separated country codes, EU, or *
+    overrides_signals: str  # yes | no
+    evidence: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Appended:
+    """What an import added."""
+
+    imported: int
+    already_known: int
+
+
+@dataclass(frozen=True)
+class ChainCheck:
+    """Whether every event still hashes to its link; `first_broken` is the event id of the first that does not."""
+
+    events: int
+    intact: bool
+    first_broken: str
+
+
+_NAMES = tuple(field.name for field in fields(ConsentEvent))
+_COLUMNS = [consent_events.c[name] for name in _NAMES]
+
+
+def append_events(catalog: Engine, events: Sequence[ConsentEvent]) -> Appended:
+    """Append events in the given order, in one transaction; an event that is already known is passed over.
+
+    An event is known when its id and its content are; the moment of recording is the ledger's own and the first
+    one stands. Raises ImprimaturError when a known id comes with other content.
+    """
+    with catalog.begin() as connection:
+        if connection.dialect.name == "postgresql":  # SQLite is locked by `begin immediate`
+            connection.execute(text("lock table consent_events in exclusive mode"))
+        known = _known(connection, events)
+        seq, prev = _last(connection)
+        rows = []
+        for event in events:
+            if event.event_id in known:
+                _require_same(known[event.event_id], event)
+                continue
+            seq, link = seq + 1, event_hash(event, prev)
+            rows.append({"seq": seq, **event_columns(event), "prev": prev, "hash": link})
+            known[event.event_id], prev = event, link
+        if rows:
+            connection.execute(insert(consent_events), rows)
+    return Appended(imported=len(rows), already_known=len(events) - len(rows))
+
+
+def read_events(catalog: Engine, known_at: str) -> list[ConsentEvent]:
+    """Every event recorded at or before `known_at`, in recorded order."""
+    query = (
+        select(*_COLUMNS)
+        .where(consent_events.c.recorded_at <= known_at)
+        .order_by(consent_events.c.recorded_at, consent_events.c.seq)
+    )
+    with catalog.connect() as connection:
+        return [ConsentEvent(*row) for row in connection.execute(query)]
+
+
+def ledger_head(catalog: Engine, known_at: str) -> str:
+    """Hash of the last event of the chain that was recorded at or before `known_at`; "" when there is none."""
+    query = (
+        select(consent_events.c.hash)
+        .where(consent_events.c.recorded_at <= known_at)
+        .order_by(consent_events.c.seq.desc())
+        .limit(1)
+    )
+    with catalog.connect() as connection:
+        return connection.execute(query).scalar() or ""
+
+
+def verify_chain(catalog: Engine) -> ChainCheck:
+    """Recompute the whole chain."""
+    count, prev = 0, ""
+    with catalog.connect() as connection:
+        for row in _chain(connection):
+            event = ConsentEvent(*tuple(row)[: len(_NAMES)])
+            if row.prev != prev or row.hash != event_hash(event, prev):
+                return ChainCheck(events=count, intact=False, first_broken=event.event_id)
+            count, prev = count + 1, row.hash
+    return ChainCheck(events=count, intact=True, first_broken="")
+
+
+def event_hash(event: ConsentEvent, prev: str) -> str:
+    """SHA-256 over RFC 8785 canonical JSON of the event and the hash before it.
+
+    For an object of strings under ASCII keys the standard encoder writes exactly RFC 8785, at ten times the speed.
+    """
+    content = json.dumps(
+        {**event_columns(event), "prev": prev}, sort_keys=True, ensure_ascii=False, separators=(",", ":")
+    )
+    return sha256(content.encode())
+
+
+def event_columns(event: ConsentEvent) -> dict[str, str]:
+    """The event's columns; dataclasses.asdict copies deeply, which strings do not need."""
+    return {name: getattr(event, name) for name in _NAMES}
+
+
+def _chain(connection: Connection) -> Iterator[Any]:
+    query = select(*_COLUMNS, consent_events.c.prev, consent_events.c.hash).order_by(consent_events.c.seq)
+    yield from connection.execute(query.execution_options(yield_per=10_000))
+
+
+def _last(connection: Connection) -> tuple[int, str]:
+    query = select(consent_events.c.seq, consent_events.c.hash).order_by(consent_events.c.seq.desc()).limit(1)
+    row = connection.execute(query).first()
+    return (row.seq, row.hash) if row else (0, "")
+
+
+def _known(connection: Connection, events: Sequence[ConsentEvent]) -> dict[str, ConsentEvent]:
+    identifiers = sorted({event.event_id for event in events})
+    known: dict[str, ConsentEvent] = {}
+    for start in range(0, len(identifiers), _CHUNK):
+        chunk = identifiers[start : start + _CHUNK]
+        for row in connection.execute(select(*_COLUMNS).where(consent_events.c.event_id.in_(chunk))):
+            known[row.event_id] = ConsentEvent(*row)
+    return known
+
+
+def _require_same(stored: ConsentEvent, event: ConsentEvent) -> None:
+    """The same statement may be imported on another day: only what defaults to that day may differ."""
+    differing = [name for name in _NAMES if getattr(stored, name) != getattr(event, name) and name != "recorded_at"]
+    defaulted = stored.effective_from == stored.recorded_at and event.effective_from == event.recorded_at
+    if defaulted and "effective_from" in differing:
+        differing.remove("effective_from")
+    if differing:
+        old = {name: getattr(stored, name) for name in differing}
+        new = {name: getattr(event, name) for name in differing}
+        raise ImprimaturError(
+            f"consent event {event.event_id!r} is already in the ledger with other content: {old} there, {new} here",
+            "the ledger is append-only: give the new statement an event_id of its own",
+        )

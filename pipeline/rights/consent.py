@@ -1,0 +1,136 @@
+"""The consent fold: what one speaker's events amount to, for a purpose, at a moment.
+
+Bitemporal: the caller passes the events known by then; here only those in force count. In recorded order, with
+closing events last among equals, a grant opens its scope and a withdrawal or restriction closes it; later events
+re-open and re-close. What has ended is gone: an expired grant does not undo an earlier withdrawal.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.catalog.ledger import ConsentEvent
+from pipeline.rights.findings import USES
+from pipeline.rights.reasons import Reason
+
+CLOSING = frozenset({"withdraw", "restrict"})
+ACTIONS = CLOSING | {"grant", "expire"}
+SUBJECTS = frozenset({"asset", "holder", "person", "dataset"})
+SCOPES = frozenset(USES) | {"likeness", "*"}
+_ORDER = {"grant": 0, "expire": 1, "withdraw": 2, "restrict": 2}
+_ELSEWHERE = "elsewhere"
+_MEMBERS = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK"
+_EU = frozenset(_MEMBERS.split())
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What a speaker's events amount to; `reason` says why it is closed, or why no grant holds."""
+
+    state: Literal["granted", "closed", "none"]
+    reason: Reason | None = None
+    events: tuple[ConsentEvent, ...] = ()
+    overrides_signals: bool = False
+
+
+NOTHING = Standing("none")
+
+
+def is_readable(event: ConsentEvent) -> bool:
+    """True when every field that carries meaning is one that we know."""
+    return (
+        event.action in ACTIONS
+        and event.subject_type in SUBJECTS
+        and bool(event.subject_id)
+        and set(event.uses.split("|")) <= SCOPES
+        and event.commercial in ("yes", "no", "any")
+        and event.overrides_signals in ("yes", "no")
+        and bool(event.territory)
+        and all(is_territory(part) for part in event.territory.split("|"))
+    )
+
+
+def is_territory(code: str) -> bool:
+    """`*`, `EU`, or an ISO 3166 alpha-2 country code."""
+    return code == "*" or (len(code) == 2 and code.isascii() and code.isalpha() and code.isupper())
+
+
+def fold(
+    events: Iterable[ConsentEvent], use: str, commercial: bool, territories: Sequence[str], as_of: str
+) -> Standing:
+    """Fold one speaker's readable events. Closed anywhere in the territories is closed; a grant must cover all."""
+    ordered = sorted(events, key=lambda e: (e.recorded_at, _ORDER[e.action], e.event_id))
+    places = _places(territories, ordered)
+    standing: dict[str, ConsentEvent] = {}
+    for event in ordered:
+        if _in_force(event, as_of) and _covers(event, use, commercial):
+            for place in places & _countries(event.territory, places):
+                if event.action != "expire":
+                    standing[place] = event
+                elif place in standing and standing[place].action == "grant":
+                    del standing[place]
+    last = list(dict.fromkeys(standing[place] for place in sorted(standing)))
+    closing = tuple(event for event in last if event.action in CLOSING)
+    if closing:
+        withdrawn = any(event.action == "withdraw" for event in closing)
+        return Standing("closed", Reason.CONSENT_WITHDRAWN if withdrawn else Reason.CONSENT_RESTRICTED, closing)
+    if last and len(standing) == len(places):
+        return Standing("granted", None, tuple(last), all(event.overrides_signals == "yes" for event in last))
+    return _why_not(ordered, use, commercial, as_of)
+
+
+def _in_force(event: ConsentEvent, as_of: str) -> bool:
+    return event.effective_from <= as_of and not _ended(event, as_of)
+
+
+def _ended(event: ConsentEvent, as_of: str) -> bool:
+    return bool(event.effective_until) and event.effective_until <= as_of
+
+
+def _covers(event: ConsentEvent, use: str, commercial: bool) -> bool:
+    """Whether the event's scope includes the use. `*` grants every use but likeness, and closes likeness too."""
+    uses = set(event.uses.split("|"))
+    every = "*" in uses and (use != "likeness" or event.action != "grant")
+    return (use in uses or every) and event.commercial in ("any", "yes" if commercial else "no")
+
+
+def _places(territories: Sequence[str], events: Iterable[ConsentEvent]) -> frozenset[str]:
+    """The places that count: the policy's countries, or for * every one that an event names, and elsewhere."""
+    if "*" not in territories:
+        return frozenset().union(*(_expand(code) for code in territories))
+    named = (code for event in events for code in event.territory.split("|") if code != "*")
+    return frozenset({_ELSEWHERE}).union(*(_expand(code) for code in named))
+
+
+def _countries(territory: str, places: frozenset[str]) -> frozenset[str]:
+    codes = territory.split("|")
+    return places if "*" in codes else frozenset().union(*(_expand(code) for code in codes))
+
+
+def _expand(code: str) -> frozenset[str]:
+    return _EU if code == "EU" else frozenset({code})
+
+
+def _why_not(events: Sequence[ConsentEvent], use: str, commercial: bool, as_of: str) -> Standing:
+    """The nearest miss among the grants: right but ended, right but early, wrong use, wrong place."""
+    grants = [event for event in events if event.action == "grant"]
+    if not grants:
+        return NOTHING
+    fitting = [event for event in grants if _covers(event, use, commercial)]
+    expiring = [event for event in events if event.action == "expire" and _covers(event, use, commercial)]
+    current = [event for event in fitting if _in_force(event, as_of)]
+    ended = [event for event in fitting if _ended(event, as_of)]
+    if not fitting:
+        return Standing("none", Reason.GRANT_SCOPE, tuple(grants))
+    if current and expiring:
+        return Standing("none", Reason.GRANT_EXPIRED, tuple(expiring))
+    if current:
+        return Standing("none", Reason.GRANT_TERRITORY, tuple(current))
+    if ended:
+        return Standing("none", Reason.GRANT_EXPIRED, tuple(ended))
+    return Standing("none", Reason.GRANT_NOT_YET, tuple(fitting))
+
+
+def concerns(event: ConsentEvent, use: str, commercial: bool, as_of: str) -> bool:
+    """True when a readable event is in force and its scope includes the use."""
+    return _in_force(event, as_of) and _covers(event, use, commercial)

@@ -1,0 +1,92 @@
+"""Relatives: identical pictures and derivatives inherit what speaks against an asset, never what speaks for it."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from pipeline.rights.findings import Finding, Verdict
+from pipeline.rights.reasons import Reason
+from pipeline.rights.subjects import AssetRow, Subjects
+
+_INHERITED_AS = {
+    Reason.CONSENT_WITHDRAWN: Reason.RELATIVE_WITHDRAWN,
+    Reason.CONSENT_RESTRICTED: Reason.RELATIVE_RESTRICTED,
+    Reason.NO_LIKENESS: Reason.RELATIVE_LIKENESS,
+    Reason.SIGNAL_DMI_PROHIBITED: Reason.RELATIVE_PROHIBITED,
+    Reason.SIGNAL_CAWG_PROHIBITED: Reason.RELATIVE_PROHIBITED,
+    Reason.SIGNAL_TDM: Reason.RELATIVE_PROHIBITED,
+    Reason.SIGNAL_NOAI: Reason.RELATIVE_PROHIBITED,
+    Reason.SIGNAL_AIPREF: Reason.RELATIVE_PROHIBITED,
+}
+
+
+def inherit(
+    rows: Sequence[AssetRow],
+    restrictions: Sequence[Sequence[Finding]],
+    missing: dict[str, list[Finding]],
+    subjects: Subjects,
+) -> dict[int, list[Finding]]:
+    """What each row inherits: row number -> findings, only for rows that inherit any.
+
+    Relatives are rows with the same bytes or the same decoded pixels, in any dataset, and the origins named in
+    `derived_from`, transitively. `restrictions` are each row's own; `missing` those of origins that are not here.
+    """
+    twins: dict[str, list[int]] = defaultdict(list)
+    bytes_to_pixels: dict[str, str] = {}
+    for number, row in enumerate(rows):
+        twins[bytes_to_pixels.setdefault(row.identity, row.pixels)].append(number)
+    own = {group: _passed_on(rows, restrictions, numbers) for group, numbers in twins.items()}
+    origins = {group: _origins(rows, numbers) for group, numbers in twins.items()}
+    inherited: dict[int, list[Finding]] = {}
+    for group, numbers in twins.items():
+        if not origins[group] and (len(numbers) == 1 or not own[group]):
+            continue
+        found = _gather(group, own, origins, missing, subjects, bytes_to_pixels)
+        for number in numbers:
+            if found:
+                inherited[number] = found
+    return inherited
+
+
+def _passed_on(
+    rows: Sequence[AssetRow], restrictions: Sequence[Sequence[Finding]], numbers: list[int]
+) -> list[Finding]:
+    found: dict[Reason, Finding] = {}
+    for number in numbers:
+        for finding in restrictions[number]:
+            reason = _INHERITED_AS.get(finding.reason, Reason.RELATIVE_REVIEW)
+            if finding.verdict is Verdict.REVIEW:
+                reason = Reason.RELATIVE_REVIEW
+            relative = f"relative:{rows[number].dataset}:{rows[number].file}"
+            found.setdefault(reason, Finding(finding.verdict, reason, (relative, *finding.evidence)))
+    return list(found.values())
+
+
+def _origins(rows: Sequence[AssetRow], numbers: list[int]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(reference for number in numbers for reference in rows[number].derived_from))
+
+
+def _gather(
+    group: str,
+    own: dict[str, list[Finding]],
+    origins: dict[str, tuple[str, ...]],
+    missing: dict[str, list[Finding]],
+    subjects: Subjects,
+    bytes_to_pixels: dict[str, str],
+) -> list[Finding]:
+    """Restrictions of a group of twins and of all its ancestors; a circle of origins ends where it began."""
+    seen, waiting, found = {group}, [group], list[Finding]()
+    while waiting:
+        current = waiting.pop()
+        found += own[current]
+        for reference in origins[current]:
+            identities = subjects.resolve(reference)
+            if not identities:
+                found += missing[reference]
+            elif len(identities) > 1:
+                found.append(Finding(Verdict.REVIEW, Reason.AMBIGUOUS_REFERENCE, (f"derived_from:{reference}",)))
+            for identity in sorted(identities):
+                origin = bytes_to_pixels[identity]
+                if origin not in seen:
+                    seen.add(origin)
+                    waiting.append(origin)
+    return found
