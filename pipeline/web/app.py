@@ -1,0 +1,126 @@
+"""The small server: drop an image and read its credential, walk its lineage, open the nightly reports.
+
+Pages have no script. The caller binds the server to 127.0.0.1; requests for any other host name are refused, so that
+a web page elsewhere cannot read the studio's files through the visitor's browser.
+"""
+
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path, PurePath
+from typing import Annotated, Any
+
+from fastapi import FastAPI, File, HTTPException, Request, Response, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, HTMLResponse
+from sqlalchemy import select
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from pipeline.audit.lineage import trace_asset, trace_output
+from pipeline.audit.report import environment, report_path, stylesheet
+from pipeline.catalog.database import open_catalog
+from pipeline.catalog.tables import runs
+from pipeline.core.errors import ImprimaturError
+from pipeline.core.workspace import Workspace
+from pipeline.credentials.verify import verify
+from pipeline.web.limits import BodyLimit, SecurityHeaders
+
+MAXIMUM_UPLOAD = 32 * 2**20  # bytes
+LOCAL_HOSTS = ("127.0.0.1", "localhost")
+
+_RUN = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
+_REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
+
+
+def create_app(
+    workspace: Workspace,
+    anchors_pem: Sequence[str] = (),
+    watermark_key: bytes | None = None,
+    hosts: Sequence[str] = LOCAL_HOSTS,
+    maximum_upload: int = MAXIMUM_UPLOAD,
+) -> FastAPI:
+    """The server of one workspace. `anchors_pem` are trust anchors, `hosts` the names that it answers to."""
+    app = FastAPI(title="Imprimatur", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_middleware(BodyLimit, maximum=maximum_upload)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
+    app.add_middleware(SecurityHeaders)
+    app.add_exception_handler(ImprimaturError, _not_found)
+    app.add_exception_handler(StarletteHTTPException, _fault)
+    app.add_exception_handler(RequestValidationError, _incomplete)
+
+    @app.get("/")
+    def home() -> HTMLResponse:
+        return _page("verify.html", limit=maximum_upload // 2**20)
+
+    @app.get("/style.css")
+    def style() -> Response:
+        return Response(stylesheet(), media_type="text/css")
+
+    @app.post("/verify")
+    def read_credential(image: Annotated[UploadFile, File()]) -> HTMLResponse:
+        name = PurePath((image.filename or "image").replace("\\", "/")).name
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"upload{_suffix(name)}"
+            path.write_bytes(image.file.read())
+            facts = verify(path, anchors_pem, workspace, watermark_key)
+        return _page("credential.html", name=name, facts=facts, limit=maximum_upload // 2**20)
+
+    @app.get("/outputs/{output}")
+    def output_lineage(output: str) -> HTMLResponse:
+        return _page("output.html", output=trace_output(workspace, output))
+
+    @app.get("/outputs/{output}/image")
+    def output_image(output: str) -> FileResponse:
+        found = trace_output(workspace, output)
+        return FileResponse(_inside(workspace.batch(found["batch"]), found["file"]))
+
+    @app.get("/assets/{asset}")
+    def asset_lineage(asset: str) -> HTMLResponse:
+        return _page("asset.html", asset=trace_asset(workspace, asset))
+
+    @app.get("/reports")
+    def reports() -> HTMLResponse:
+        with open_catalog(workspace).connect() as connection:
+            rows = connection.execute(select(runs).order_by(runs.c.as_of.desc())).mappings().all()
+        return _page("reports.html", runs=[row for row in rows if report_path(workspace, row["id"]).exists()])
+
+    @app.get("/reports/{run}")
+    def nightly_report(run: str) -> HTMLResponse:
+        path = report_path(workspace, run)
+        if not _RUN.fullmatch(run) or not path.is_file():
+            raise HTTPException(404, "There is no report of this run.")
+        return HTMLResponse(path.read_bytes(), headers={"content-security-policy": _REPORT_POLICY})
+
+    return app
+
+
+def _page(template: str, status: int = 200, **facts: Any) -> HTMLResponse:
+    return HTMLResponse(environment("pipeline.web").get_template(template).render(facts), status)
+
+
+def _not_found(_request: Request, error: Exception) -> Response:
+    return _page("fault.html", 404, message=getattr(error, "message", str(error)), fix=getattr(error, "fix", ""))
+
+
+def _fault(_request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 500)
+    return _page("fault.html", status, message=getattr(error, "detail", "Something went wrong."), fix="")
+
+
+def _incomplete(_request: Request, _error: Exception) -> Response:
+    return _page("fault.html", 422, message="No file was sent.", fix="choose an image first")
+
+
+def _suffix(name: str) -> str:
+    """The file name's ending where it is a plain one: some readers choose the format by it."""
+    suffix = PurePath(name).suffix.lower()
+    return suffix if re.fullmatch(r"\.[a-z0-9]{2,5}", suffix) else ""
+
+
+def _inside(folder: Path, relative: str) -> Path:
+    """A file below `folder`; 404 when it is not there or the name leads out of it."""
+    path = (folder / relative).resolve()
+    if not relative or not path.is_relative_to(folder.resolve()) or not path.is_file():
+        raise HTTPException(404, "The file of this output is not here.")
+    return path
