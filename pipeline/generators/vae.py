@@ -1,0 +1,125 @@
+"""A convolutional VAE with the analytic decoder variance of sigma-VAE (Rybkin et al. 2021) and a learned prior.
+
+A plain VAE's weakness is its prior, not its decoder (Dai & Wipf 2019): a second stage learns the latents' true
+distribution, class by class, by flow matching. The latent is a small feature map, so that texture has a place.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.core.settings import ModelSettings
+from pipeline.generators.flow_matching import flow_loss, integrate
+from pipeline.generators.layers import ResidualBlock, UNet, halvings, multiple_of_eight
+from pipeline.generators.protocol import Generator, Objective, Stage
+
+AUTOENCODER_SHARE = 0.7  # of the budget; the rest goes to the prior
+
+
+class Autoencoder(nn.Module):
+    """Encoder to a Gaussian over a latent feature map, decoder back to the image."""
+
+    def __init__(self, settings: ModelSettings) -> None:
+        super().__init__()
+        self.settings = settings
+        count = halvings(settings.size)
+        self.side = settings.size >> count
+        self.latent_channels = 8 if settings.channels == 3 else 4
+        width = multiple_of_eight(settings.width)
+        widths = [width] + [2 * width] * (count - 1)
+        self.encoder = _encoder(settings.channels, widths, 2 * self.latent_channels)
+        self.decoder = _decoder(self.latent_channels, widths[::-1], settings.channels)
+        # statistics of the training set's latents, set when the second stage begins
+        self.register_buffer("mean", torch.zeros(self.latent_channels, 1, 1))
+        self.register_buffer("scale", torch.ones(self.latent_channels, 1, 1))
+        self.mean: Tensor
+        self.scale: Tensor
+
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Channels, height, width of one latent."""
+        return self.latent_channels, self.side, self.side
+
+    def objective(self) -> Objective:
+        """The evidence lower bound."""
+        return Objective("elbo", (self.encoder, self.decoder), self._loss, self.settings.learning_rate)
+
+    def _loss(self, images: Tensor, _labels: Tensor, random: torch.Generator) -> Tensor:
+        """Negative evidence lower bound per pixel, with the decoder variance at its optimum, the mean error."""
+        mean, log_variance = self.encode(images)
+        latents = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=random)
+        error = functional.mse_loss(self.decoder(latents).float(), images)
+        divergence = (mean**2 + log_variance.exp() - 1 - log_variance).sum() / 2 / len(images)
+        return (error + 1e-5).log() / 2 + divergence / images[0].numel()
+
+    def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log variance (N, *latent_shape) of the latents of images (N, C, H, W) in [-1, 1]."""
+        mean, log_variance = self.encoder(images).float().chunk(2, dim=1)
+        return mean, log_variance.clamp(-12, 4)
+
+    def encode_all(self, batches: Iterable[Tensor]) -> Tensor:
+        """Means and log variances (N, 2, *latent_shape) of all images; their statistics are kept for decoding."""
+        codes = torch.cat([torch.stack(self.encode(images), dim=1) for images in batches])
+        mean, log_variance = codes.unbind(1)
+        self.mean.copy_(mean.mean(dim=(0, 2, 3))[:, None, None])
+        spread = mean.var(dim=(0, 2, 3)) + log_variance.exp().mean(dim=(0, 2, 3))
+        self.scale.copy_(spread.sqrt()[:, None, None])
+        return codes
+
+    def draw(self, codes: Tensor, random: torch.Generator) -> Tensor:
+        """Standardised latents drawn from codes (N, 2, *latent_shape)."""
+        mean, log_variance = codes.unbind(1)
+        latents = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=random)
+        return (latents - self.mean) / self.scale
+
+    def decode(self, standardised: Tensor) -> Tensor:
+        """Images in [0, 1] from standardised latents (N, *latent_shape)."""
+        images: Tensor = self.decoder(standardised * self.scale + self.mean).float()
+        return (images / 2 + 0.5).clamp(0, 1)
+
+
+class VAE(Generator):
+    """Autoencoder, then a class-conditional flow over its latents as the prior."""
+
+    euler_steps = 24
+
+    def __init__(self, settings: ModelSettings, classes: int) -> None:
+        super().__init__()
+        self.settings = settings
+        self.autoencoder = Autoencoder(settings)
+        self.noise_shape = self.autoencoder.latent_shape
+        self.prior = UNet(self.noise_shape[0], [2 * multiple_of_eight(settings.width)], 2, classes)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The autoencoder, then the prior over its latents."""
+        prior = Objective("prior", (self.prior,), self._prior_loss, self.settings.learning_rate)
+        batch = self.settings.batch_size
+        return (
+            Stage("autoencoder", AUTOENCODER_SHARE, batch, (self.autoencoder.objective(),)),
+            Stage("prior", 1 - AUTOENCODER_SHARE, batch, (prior,), self.autoencoder.encode_all),
+        )
+
+    def _prior_loss(self, codes: Tensor, labels: Tensor, random: torch.Generator) -> Tensor:
+        return flow_loss(self.prior, self.autoencoder.draw(codes, random), labels, random)
+
+    def sample(self, noise: Tensor, labels: Tensor, guidance: float) -> Tensor:
+        """See Generator.sample."""
+        return self.autoencoder.decode(integrate(self.prior, noise, labels, guidance, self.euler_steps))
+
+
+def _encoder(channels: int, widths: list[int], outputs: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    before = channels
+    for width in widths:
+        layers += [nn.Conv2d(before, width, 4, stride=2, padding=1), ResidualBlock(width, width)]
+        before = width
+    return nn.Sequential(*layers, nn.GroupNorm(8, before), nn.SiLU(), nn.Conv2d(before, outputs, 1))
+
+
+def _decoder(inputs: int, widths: list[int], channels: int) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Conv2d(inputs, widths[0], 3, padding=1)]
+    for width, after in zip(widths, [*widths[1:], channels], strict=True):
+        layers += [ResidualBlock(width, width), nn.Conv2d(width, 4 * after, 3, padding=1), nn.PixelShuffle(2)]
+    return nn.Sequential(*layers)
