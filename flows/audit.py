@@ -15,8 +15,7 @@ from pipeline.catalog.records import dataset_licence
 from pipeline.catalog.runs import note_run
 from pipeline.core.settings import DatasetSettings
 from pipeline.core.workspace import Workspace
-from pipeline.credentials.sidecars import sign_snapshot
-from pipeline.ingest.locate import locate
+from pipeline.ingest.locate import locate_source
 from pipeline.rights.decision import decide
 from pipeline.rights.events import read_event_file
 from pipeline.rights.selection import select
@@ -34,7 +33,7 @@ class Audited:
 
 def import_consent(job: Job, dataset: DatasetSettings) -> int:
     """Append the consent events that a dataset brings; those already known are left alone."""
-    folder = locate(dataset, job.workspace)
+    folder = locate_source(dataset, job.workspace)
     imported = 0
     for file in dataset.consent:
         beside = (folder if folder.is_dir() else folder.parent) / file.file
@@ -58,7 +57,6 @@ def audit_stage(job: Job) -> Audited:
         selection = select(inventories, decisions, fingerprints, job.settings.duplicates)
         head = ledger_head(job.catalog, moment)
         snapshot = make_snapshot(job.workspace, selection, decisions, job.purpose, job.policy, moment, moment, head)
-        sign_snapshot(snapshot.statement, job.identity, when=moment)
         note_run(job.catalog, job.run, snapshot=snapshot.id)
         counts = Counter(selection.decision)
         stage.taken, stage.given = len(selection), snapshot.size

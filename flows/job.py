@@ -19,7 +19,7 @@ from pipeline.core.errors import EnvironmentFault, NeedsPerson
 from pipeline.core.settings import JobSettings, load_job
 from pipeline.core.workspace import Workspace
 from pipeline.credentials.identity import Identity, ensure_identity
-from pipeline.rights.decision import Purpose
+from pipeline.rights.findings import Purpose
 from pipeline.rights.policy import Policy, load_policy
 
 PACKAGES = ("prefect", "torch", "pillow", "pandas", "c2pa-python", "imagehash", "numpy", "pyarrow", "safetensors")

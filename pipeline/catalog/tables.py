@@ -118,6 +118,7 @@ STAMPED = pa.schema(
         ("validation_state", pa.string()),  # Trusted | Valid | Invalid | ""
         ("watermark", pa.string()),  # payload as hex, "" when none could be read back
         ("psnr", pa.float32()),  # dB, watermarked against unmarked
+        ("phash", pa.binary()),  # of the file as it lies there; null when it was not stamped
         ("manifest", pa.string()),  # label of the active manifest
         ("stamped_at", pa.string()),
     ]

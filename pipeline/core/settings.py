@@ -177,10 +177,19 @@ def load_job(path: Path) -> JobSettings:
 
 def load_settings(path: Path, model: type[SomeSettings]) -> SomeSettings:
     """Read a YAML file into `model`. Raises ImprimaturError that names the file, the key and the fix."""
+    value = load_mapping(path)
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        raise explained(path, model, error) from None
+
+
+def load_mapping(path: Path) -> dict[str, Any]:
+    """Read a YAML file of `key: value` lines. Raises ImprimaturError that names the file and the fix."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ImprimaturError(f"{path}: no such file", "name an existing YAML file with --config") from None
+        raise ImprimaturError(f"{path}: no such file", "name an existing YAML file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ImprimaturError(f"{path}: cannot be read ({error})", "name a readable YAML file") from None
     try:
@@ -191,13 +200,10 @@ def load_settings(path: Path, model: type[SomeSettings]) -> SomeSettings:
         raise ImprimaturError(
             f"{path}: holds no settings", "write it as `key: value` lines; see configs/nightly.yaml"
         )
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        raise _explained(path, model, error) from None
+    return value
 
 
-def _explained(path: Path, model: type[Settings], error: ValidationError) -> ImprimaturError:
+def explained(path: Path, model: type[Settings], error: ValidationError) -> ImprimaturError:
     """Say the first faults of a file in one line each, with the closest known key for an unknown one."""
     lines, fixes = [], []
     for fault in error.errors()[:5]:

@@ -86,6 +86,11 @@ def read_parts(folder: Path, columns: list[str] | None = None) -> pd.DataFrame:
     return frame
 
 
+def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as dicts by column name."""
+    return [{str(name): value for name, value in row.items()} for row in frame.to_dict("records")]
+
+
 def part_path(folder: Path, number: int, suffix: str = "parquet") -> Path:
     """Where shard `number` of a folder lies: part-00007.parquet."""
     return folder / f"part-{number:05d}.{suffix}"

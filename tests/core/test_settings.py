@@ -31,7 +31,7 @@ def test_missing_file_is_named_with_a_fix(tmp_path: Path) -> None:
     with pytest.raises(ImprimaturError, match=r"absent\.yaml: no such file") as caught:
         load_job(tmp_path / "absent.yaml")
     assert caught.value.exit_code == 2
-    assert "--config" in caught.value.fix
+    assert "existing YAML file" in caught.value.fix
 
 
 @pytest.mark.parametrize(

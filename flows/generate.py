@@ -1,0 +1,126 @@
+"""Generate: a signed model becomes images; the gate judges them; what passes is stamped and published."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pipeline.screening.gate import screen
+from prefect import flow
+
+from flows.audit import Audited, audit_stage
+from flows.job import Job, only_run, open_job
+from flows.progress import bar, timed_stage
+from flows.train import Model, train_stage
+from pipeline.catalog.assets import read_fingerprints
+from pipeline.catalog.records import earlier_batches
+from pipeline.catalog.tables import VERDICTS
+from pipeline.core.digests import json_digest
+from pipeline.core.shards import finish, is_finished, read_parts, read_table, write_table
+from pipeline.core.work import Job as ShardJob
+from pipeline.core.work import mapper, raise_failures
+from pipeline.core.workspace import Workspace
+from pipeline.credentials.batch import publish, stamp_shard, stamping_jobs
+from pipeline.generators.batch import batch_jobs, generate_shard
+
+
+def batch_seed(job: Job) -> int:
+    """The seed of this run's batch: another one for every run, the same one whenever this run is taken up again."""
+    return int(json_digest([job.settings.batch.seed, job.run.number])[:15], 16)
+
+
+def generate_stage(job: Job, model: Model) -> list[Path]:
+    """Sample the batch; returns its shard files (tables.GENERATED) in order."""
+    with timed_stage("generate", job.account) as stage:
+        folder = job.folder / "generated"
+        jobs = batch_jobs(model.folder, model.weights_sha256, job.settings.batch, batch_seed(job), folder)
+        _map(job, "generating", generate_shard, jobs)
+        stage.taken = stage.given = job.settings.batch.count
+        stage.note = f"batch {job.run.id}, seed {batch_seed(job)}"
+    return [Path(shard["out"]) for shard in jobs]
+
+
+def screen_stage(job: Job, audited: Audited, generated: list[Path]) -> Path:
+    """Judge every image; returns the verdicts' file (tables.VERDICTS)."""
+    with timed_stage("screen", job.account) as stage:
+        out = job.folder / "verdicts.parquet"
+        images = pd.concat([read_table(part) for part in generated], ignore_index=True)
+        key = json_digest([list(images.pixels), audited.snapshot.id, job.settings.screening.model_dump(mode="json")])
+        if not is_finished(out, key):
+            known, earlier = known_assets(job, audited), earlier_outputs(job)
+            verdicts = screen(images, known, earlier, job.settings.duplicates, job.settings.screening)
+            write_table(out, verdicts, VERDICTS)
+            finish(out, key)
+        verdicts = read_table(out, ["verdict"])
+        stage.taken, stage.given = len(verdicts), int((verdicts.verdict == "pass").sum())
+        stage.note = f"{stage.taken - stage.given:,} to quarantine"
+    return out
+
+
+def stamp_stage(job: Job, model: Model, generated: list[Path], verdicts: Path) -> pd.DataFrame:
+    """Stamp what passed, read it back, publish; returns the table of all images (tables.STAMPED)."""
+    with timed_stage("stamp", job.account) as stage:
+        facts = {
+            "batch": job.run.id,
+            "seed": batch_seed(job),
+            "model": model.id,
+            "model_sha256": model.weights_sha256,
+            "snapshot": model.snapshot,
+            "snapshot_root": model.root,
+        }
+        settings = job.settings
+        jobs = stamping_jobs(
+            job.workspace, generated, verdicts, facts, settings.credentials, job.identity, model.weights,
+            settings.batch.format, job.folder,
+        )  # fmt: skip
+        _map(job, "stamping", stamp_shard, jobs)
+        stamped = read_parts(job.folder / "stamped")
+        publish(job.catalog, job.run.id, model.id, model.snapshot, stamped, job.folder)
+        stage.taken, stage.given = len(stamped), int((stamped.state == "published").sum())
+        stage.note = f"signed by {job.identity.common_name}"
+    return stamped
+
+
+def known_assets(job: Job, audited: Audited) -> pd.DataFrame:
+    """Every accepted asset of the job's datasets with its fingerprint, decision and whether it was trained on."""
+    names = [dataset.name for dataset in job.settings.datasets]
+    fingerprints = pd.concat([read_fingerprints(job.workspace, name) for name in names])
+    facts = audited.selection[["asset", "decision", "selected"]].rename(columns={"selected": "trained"})
+    return fingerprints.drop_duplicates("asset").merge(facts, on="asset").reset_index(drop=True)
+
+
+def earlier_outputs(job: Job) -> pd.DataFrame:
+    """Fingerprints of what earlier batches published."""
+    columns = ["output", "phash", "flatness", "thumbnail", "pixels"]
+    tables = []
+    for batch in earlier_batches(job.catalog, before=job.run.id):
+        folder = job.workspace.batch(batch)
+        if not (folder / "verdicts.parquet").exists():
+            continue  # stamped by hand: no batch folder of ours
+        stamped = read_parts(folder / "stamped", ["index", "output", "state"])
+        pixels = read_parts(folder / "generated", ["index", "pixels"])
+        prints = read_table(folder / "verdicts.parquet", ["index", "phash", "flatness", "thumbnail"])
+        merged = stamped[stamped.state == "published"].merge(prints, on="index").merge(pixels, on="index")
+        tables.append(merged[columns])
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)
+
+
+def _map(job: Job, title: str, function: Any, jobs: list[ShardJob]) -> None:
+    work = job.settings.work
+    with mapper(work.backend, min(work.workers, len(jobs)), work.address) as pmap, bar(title) as advance:
+        done = 0
+        for result in pmap(function, jobs):
+            raise_failures([result])
+            done += 1
+            advance(done, len(jobs), "")
+
+
+@flow(name="generate")
+def generate(config: Path, home: Path | None = None) -> int:
+    """Generate, screen and stamp a job's next batch from its datasets as ingested; returns how many are published."""
+    with only_run(Workspace.at(home)):
+        job = open_job(config, home)
+        audited = audit_stage(job)
+        model = train_stage(job, audited.snapshot, audited.selection)
+        generated = generate_stage(job, model)
+        stamped = stamp_stage(job, model, generated, screen_stage(job, audited, generated))
+        return int((stamped.state == "published").sum())
