@@ -285,8 +285,8 @@ def stamp(
 
     refused = 0
     for row in stamp_paths(Workspace.at(home), paths, out, config):
-        refused += row["state"] != "Trusted"
-        _print(row, as_json, f"{row['state'] or 'refused':<9} {row['file']} {', '.join(row['codes'])}")
+        refused += row["state"] != "stamped"
+        _print(row, as_json, f"{row['state']:<8} {row['file']} {row['out']} {row['detail']}")
     if refused:
         sys.exit(1)
 

@@ -20,12 +20,14 @@ from pipeline.core.settings import (
     CredentialSettings,
     DatasetSettings,
     DuplicateSettings,
+    ModelSettings,
+    SomeSettings,
     Use,
     WorkSettings,
     load_job,
     load_mapping,
 )
-from pipeline.core.shards import read_table, write_bytes, write_table
+from pipeline.core.shards import read_table, rows_of, write_bytes, write_table
 from pipeline.core.workspace import Workspace
 from pipeline.rights.findings import Purpose
 from pipeline.rights.policy import load_policy
@@ -51,7 +53,7 @@ def dataset_settings(name: str, source: str, mapping: Path | None, licence: str 
 def listed_files(workspace: Workspace, dataset: str) -> Iterator[Row]:
     """Every file that was seen of a dataset, accepted or not."""
     columns = ["file", "asset", "status", "reason", "sha256", "pixels", "duplicate_of"]
-    yield from read_inventory(workspace, dataset, columns)[columns].to_dict("records")
+    yield from rows_of(read_inventory(workspace, dataset, columns)[columns])
 
 
 def import_events(workspace: Workspace, path: Path, mapping: Path | None, dataset: str) -> dict[str, int]:
@@ -80,7 +82,7 @@ def decide_dataset(
 ) -> Iterator[Row]:
     """The decision on every accepted file of a dataset."""
     decisions = _decisions(workspace, [dataset], parse_purpose(purpose), policy, *_moments(as_of, known_at))
-    for row in decisions.to_dict("records"):
+    for row in rows_of(decisions):
         yield {
             "file": row["file"],
             "asset": row["asset"],
@@ -125,8 +127,6 @@ def train_on(
         raise ImprimaturError("train: what on?", "give either --dataset or --snapshot")
     job = load_job(config) if config else None
     base = job.model.model_dump() if job else {}
-    from pipeline.core.settings import ModelSettings
-
     settings = validated(ModelSettings, {**base, **{key: value for key, value in given.items() if value}}, config)
     if snapshot:
         chosen = load_snapshot(workspace, snapshot)
@@ -164,6 +164,7 @@ def generate_images(
 def duplicate_files(source: str) -> Iterator[Row]:
     """Near-duplicate groups of a source, read in a scratch workspace."""
     from pipeline.ingest import ingest_dataset
+    from pipeline.similarity.fingerprints import thumbnails
     from pipeline.similarity.groups import duplicate_groups
 
     with tempfile.TemporaryDirectory() as scratch:
@@ -171,7 +172,10 @@ def duplicate_files(source: str) -> Iterator[Row]:
         ingest_dataset(DatasetSettings(name="source", source=source, store="reference"), workspace, WorkSettings())
         files = read_inventory(workspace, "source")
         files = files[files.status == "accepted"].merge(read_fingerprints(workspace, "source"), on="asset")
-    numbers = duplicate_groups(files.phash, files.flatness, files.thumbnail, files.pixels, DuplicateSettings())
+    numbers = duplicate_groups(
+        list(files.phash), files.flatness.to_numpy(), thumbnails(list(files.thumbnail)), list(files.pixels),
+        DuplicateSettings(),
+    )  # fmt: skip
     for number, group in files.assign(group=numbers).query("group >= 0").groupby("group"):
         yield {"group": int(str(number)), "files": list(group.file), "kept": group.file.iloc[0]}
 
@@ -185,14 +189,16 @@ def stamp_paths(workspace: Workspace, paths: list[Path], out: Path, config: Path
 
 def verify_paths(workspace: Workspace, paths: list[Path], anchors: list[Path], config: Path | None) -> Iterator[Row]:
     """What each file's credential shows, against the given anchors and those of the workspace's identity."""
-    from pipeline.credentials.identity import known_identity
-    from pipeline.credentials.verify import verify
+    from pipeline.credentials.identity import ensure_identity
+    from pipeline.credentials.verify import read_anchors, verify
 
-    identity = known_identity(_credentials(config), workspace)
-    pems = [_text(path) for path in anchors] + ([identity.anchors_pem] if identity else [])
+    pems = read_anchors(anchors)
+    known, watermark_key = workspace.catalog.exists(), None
+    if known:  # verifying alone must not make a workspace or keys
+        identity = ensure_identity(_credentials(config), workspace)
+        pems, watermark_key = [*pems, identity.anchors_pem], identity.watermark_key
     for path in image_files(paths):
-        registry = workspace if workspace.catalog.exists() else None
-        yield verify(path, pems, registry, identity.watermark_key if identity else None).as_dict()
+        yield verify(path, pems, workspace if known else None, watermark_key).as_json()
 
 
 def trace(workspace: Workspace, subject: str) -> Row:
@@ -231,7 +237,7 @@ def web_app(workspace: Workspace, config: Path | None) -> "FastAPI":
 
 
 def image_files(paths: list[Path]) -> Iterator[Path]:
-    """The files given, and the images below the folders given. Raises ImprimaturError for a path that is not there."""
+    """The files given, and the images below the folders given. Raises ImprimaturError for a missing path."""
     for path in paths:
         if path.is_dir():
             yield from sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGES and file.is_file())
@@ -241,7 +247,7 @@ def image_files(paths: list[Path]) -> Iterator[Path]:
             raise ImprimaturError(f"{path}: no such file or folder", "name an existing one")
 
 
-def validated(model: type[Any], value: dict[str, Any], source: Path | None) -> Any:
+def validated(model: type[SomeSettings], value: dict[str, Any], source: Path | None) -> SomeSettings:
     """Settings from the command line, with the same messages as from a file."""
     from pydantic import ValidationError
 
@@ -279,10 +285,3 @@ def _decisions(
     events = read_events(catalog, known_at)
     inventories = _inventories(workspace, datasets)
     return decide(inventories, licences, events, purpose, load_policy(policy), as_of, known_at)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError):
-        raise ImprimaturError(f"--anchors {path}: cannot be read", "name a PEM file of certificates") from None

@@ -1,6 +1,7 @@
 """Deploy: register nightly schedules with Prefect and serve them."""
 
 from pathlib import Path
+from typing import cast
 
 from prefect import serve
 from prefect.deployments.runner import RunnerDeployment
@@ -17,13 +18,14 @@ def nightly_deployment(config: Path, home: Path | None) -> RunnerDeployment:
     job = load_job(config)
     try:
         schedule = Cron(job.schedule.cron, timezone=job.schedule.timezone)
-        return nightly.to_deployment(
+        deployment = nightly.to_deployment(
             name=job.name,
             parameters={"config": str(config.resolve()), "home": str(home.resolve()) if home else None},
             schedule=schedule,
             tags=["imprimatur"],
             concurrency_limit=1,
         )
+        return cast(RunnerDeployment, deployment)  # a coroutine only when called from one
     except ValueError as error:
         raise ImprimaturError(
             f"{config}: schedule: {error}", "write cron as five fields and an IANA time zone such as Europe/Paris"

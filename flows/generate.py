@@ -107,10 +107,8 @@ def earlier_outputs(job: Job) -> pd.DataFrame:
 def _map(job: Job, title: str, function: Any, jobs: list[ShardJob]) -> None:
     work = job.settings.work
     with mapper(work.backend, min(work.workers, len(jobs)), work.address) as pmap, bar(title) as advance:
-        done = 0
-        for result in pmap(function, jobs):
+        for done, result in enumerate(pmap(function, jobs), start=1):
             raise_failures([result])
-            done += 1
             advance(done, len(jobs), "")
 
 

@@ -18,9 +18,8 @@ def record_withdrawal(
 ) -> dict[str, str]:
     """Append a withdrawal of every use to the ledger; returns its event id and when it takes effect."""
     if subject_type not in SUBJECTS:
-        raise ImprimaturError(
-            f"subject type {subject_type!r} is unknown", f"write one of {', '.join(sorted(SUBJECTS))}"
-        )
+        known = ", ".join(sorted(SUBJECTS))
+        raise ImprimaturError(f"subject type {subject_type!r} is unknown", f"write one of {known}")
     moment = now()
     start = parse_moment(effective_from, "--from") if effective_from else moment
     said = {

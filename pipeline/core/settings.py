@@ -197,9 +197,7 @@ def load_mapping(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise ImprimaturError(f"{path}: not valid YAML: {error}", "mend the line that it names") from None
     if not isinstance(value, dict):
-        raise ImprimaturError(
-            f"{path}: holds no settings", "write it as `key: value` lines; see configs/nightly.yaml"
-        )
+        raise ImprimaturError(f"{path}: holds no settings", "write `key: value` lines; see configs/nightly.yaml")
     return value
 
 

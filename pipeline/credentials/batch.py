@@ -14,7 +14,16 @@ from pipeline.catalog.tables import STAMPED
 from pipeline.core.digests import json_digest, sha256
 from pipeline.core.moments import now
 from pipeline.core.settings import CredentialSettings
-from pipeline.core.shards import completion, finish, is_finished, part_path, read_table, write_bytes, write_table
+from pipeline.core.shards import (
+    completion,
+    finish,
+    is_finished,
+    part_path,
+    read_table,
+    rows_of,
+    write_bytes,
+    write_table,
+)
 from pipeline.core.workspace import Workspace
 from pipeline.credentials.identity import Identity, ensure_identity
 from pipeline.credentials.manifest import Link, OutputFacts
@@ -64,7 +73,7 @@ def stamp_shard(job: dict[str, Any]) -> dict[str, Any]:
         verdicts = read_table(Path(job["verdicts"]), ["index", "verdict"]).set_index("index").verdict
         rows = [
             _stamp_one(image, str(verdicts[image["index"]]), job, workspace, settings, identity, model)
-            for image in images.to_dict("records")
+            for image in rows_of(images)
         ]
         write_table(out, pd.DataFrame(rows, columns=STAMPED.names), STAMPED)
         published = sum(row["state"] == "published" for row in rows)
@@ -90,8 +99,7 @@ def publish(catalog: Engine, batch: str, model: str, snapshot: str, stamped: pd.
         "state",
         "stamped_at",
     ]
-    rows = known[columns].assign(batch=batch, model=model, snapshot=snapshot).to_dict("records")
-    record_outputs(catalog, [{str(name): value for name, value in row.items()} for row in rows])
+    record_outputs(catalog, rows_of(known[columns].assign(batch=batch, model=model, snapshot=snapshot)))
     for name in ("quarantine", "images"):
         staged = folder / STAGING / name
         if staged.exists():
