@@ -35,7 +35,10 @@ class SnapshotFacts:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """The model; `metrics` are the rows of its metrics.jsonl, `samples` a picture of samples (PNG) or empty."""
+    """The model; `metrics` are the rows of its metrics.jsonl, `samples` a picture of samples (PNG) or empty.
+
+    `root` is the Merkle root that the training computed from what it was fed, as the catalog has it.
+    """
 
     id: str
     kind: str
@@ -44,6 +47,7 @@ class ModelFacts:
     classes: tuple[str, ...] = ()
     metrics: tuple[Mapping[str, Any], ...] = ()
     samples: bytes = b""
+    root: str = ""
 
 
 @dataclass(frozen=True)

@@ -233,7 +233,7 @@ def report(assets: int = 20, images: int = 6, **changed: object) -> NightlyRepor
                 {"stage": stage, "step": s, "steps": 2000, "loss": v * scale, "rate": 0.002}
                 for stage, scale in (("autoencoder", 1.0), ("prior", 7.0)) for s, v in zip(steps, losses, strict=True)
             ),
-            png(picture(5, 256)),
+            png(picture(5, 256)), root,
         ),
         "batch": table,
         "signer": SignerFacts("Imprimatur development signer", True),

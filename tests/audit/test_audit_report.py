@@ -138,6 +138,12 @@ def test_a_development_identity_is_called_one(html: str, tmp_path: Path) -> None
     assert "Example Studio" in text and "development identity" not in text + summary_text(real)
 
 
+def test_a_model_that_was_fed_something_else_is_called_out(html: str, tmp_path: Path) -> None:
+    assert "computed this same root" in Page(html).text
+    other = rendered(replace(REPORT, model=replace(REPORT.model, root="9" * 64)), tmp_path)
+    assert "The model was fed something else" in other and "computed this same root" not in other
+
+
 def test_hostile_names_and_reasons_stay_text(tmp_path: Path) -> None:
     def poisoned(frame: pd.DataFrame, *lists: str) -> pd.DataFrame:
         texts = [

@@ -57,7 +57,7 @@ def upload(client: TestClient, data: bytes, name: str = "picture.png") -> str:
 
 def test_a_stamped_image_is_trusted_and_leads_to_its_lineage(client: TestClient, stamped: Path) -> None:
     page = upload(client, stamped.read_bytes())
-    assert "Intact, and signed by a trusted signer." in page
+    assert "Intact, and its signer is trusted here." in page
     assert "yes, says the credential" in page and "cawg.ai_generative_training" in page
     assert 'href="/outputs/' in page
     link = page.split('href="/outputs/')[1].split('"')[0]
