@@ -34,12 +34,13 @@ FORMS = (
 
 def draw_ceramic(rng: np.random.Generator, size: int) -> Image.Image:
     """One vessel, size x size RGB."""
-    wall = varied(rng, colour(str(rng.choice(WALLS))))
+    wall = varied(rng, colour(str(rng.choice(WALLS))), 0.05)
     body, second, ornament = (varied(rng, colour(code)) for code in GLAZES[int(rng.integers(len(GLAZES)))])
     canvas = Canvas(size, wall)
     lamp = -1.0 if rng.random() < 0.5 else 1.0  # where the light comes from
     foot = rng.uniform(0.66, 0.8)
     _room(canvas, rng, wall, lamp, foot)
+    canvas.x = canvas.x - rng.uniform(-0.1, 0.1)  # it rarely stands in the very middle
     top = rng.uniform(-0.82, -0.5)
     width = _profile(canvas, rng, top, foot)
     base = float(width[np.searchsorted(canvas.y[:, 0], foot - 0.03), 0])
@@ -68,7 +69,7 @@ def _room(canvas: Canvas, rng: np.random.Generator, wall: Colour, lamp: float, f
 
 def _profile(canvas: Canvas, rng: np.random.Generator, top: float, foot: float) -> Field:
     """Half width of the vessel for every row, (H, 1): a smooth curve through a potter's five measures."""
-    form = np.array(FORMS[int(rng.integers(len(FORMS)))]) * rng.uniform(0.88, 1.1) + rng.normal(0, 0.02, 5)
+    form = np.array(FORMS[int(rng.integers(len(FORMS)))]) * rng.uniform(0.88, 1.1) + rng.normal(0, 0.025, 5)
     heights = np.array([0.0, rng.uniform(0.28, 0.42), rng.uniform(0.58, 0.7), rng.uniform(0.82, 0.88), 1.0])
     rows = np.clip((foot - canvas.y[:, 0]) / (foot - top), 0, 1)
     index = np.clip(np.searchsorted(heights, rows, side="right") - 1, 0, 3)

@@ -36,6 +36,7 @@ class Collection(Settings):
     because: str
     classes: tuple[str, ...] = Field(tuple(sorted(CLASSES)), min_length=1)
     format: Format | None = None  # None: mostly PNG, some JPEG and WebP
+    listed: bool = True  # False: the table does not name its files
     depicts: tuple[str, ...] = ()
     derived_from: str | None = None  # a collection: each file names one of its files
     mining: str | None = None  # XMP plus:DataMining, the part after DMI-

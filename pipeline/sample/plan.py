@@ -69,9 +69,9 @@ def _drawings(definition: SampleDefinition, per_share: float) -> list[Planned]:
     ]
     numbers: Counter[str] = Counter()
     files = []
-    for turn in np.random.default_rng(definition.seed).permutation(len(assigned)):
-        collection, place = assigned[turn]
-        label = collection.classes[(int(turn) + place) % len(collection.classes)]
+    for turn, drawn in enumerate(np.random.default_rng(definition.seed).permutation(len(assigned))):
+        collection, place = assigned[drawn]
+        label = collection.classes[turn % len(collection.classes)]
         chosen = collection.format or {3: "jpeg", 8: "webp"}.get(place % 12, "png")
         number = numbers[label]
         numbers[label] += 1

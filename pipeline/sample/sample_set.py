@@ -104,7 +104,7 @@ def _write_set(folder: Path, settings: SampleDefinition, files: Sequence[Planned
             sidecar = (folder / file.file).with_suffix(".headers.json")
             sidecar.write_text(json.dumps(file.origin.headers) + "\n")
     _sign(folder, [file for file in files if isinstance(file.origin, Collection) and file.origin.credential])
-    _write_csv(folder / "metadata.csv", TABLE_COLUMNS, map(_table_row, files))
+    _write_csv(folder / "metadata.csv", TABLE_COLUMNS, map(_table_row, filter(_is_listed, files)))
     _write_csv(folder / "consent-events.csv", _EVENT_COLUMNS, _event_rows(settings.events, files))
     _write_csv(folder / EXPECTED, _EXPECTED_COLUMNS, map(_expected_row, files))
 
@@ -140,6 +140,10 @@ def _sign(folder: Path, files: Sequence[Planned]) -> None:
 
 _EXPECTED_COLUMNS = ("file", "case", "decision", "trained", "group", "because")
 _EVENT_COLUMNS = tuple(name for name in Event.model_fields if name != "collection")
+
+
+def _is_listed(file: Planned) -> bool:
+    return not (isinstance(file.origin, Collection) and not file.origin.listed)
 
 
 def _table_row(file: Planned) -> dict[str, str]:
