@@ -29,8 +29,10 @@ from pipeline.similarity.fingerprints import fingerprint
 
 Format = Literal["png", "jpeg", "webp"]
 SUFFIXES: dict[Format, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
-# what Pillow raises for files that are no images, broken, or decompression bombs
-DECODE_ERRORS = (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError)
+READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "AVIF")  # and none of Pillow's rarer, riskier readers
+MAXIMUM_PIXELS = 64_000_000
+# Pillow's readers raise almost anything for a broken file: RuntimeError, struct.error, KeyError, SyntaxError, ...
+DECODE_ERRORS = (Exception,)
 
 # Iptc4xmpExt:DigitalSourceType, IPTC Photo Metadata 2025.1: what readers without C2PA look at
 _XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
@@ -123,9 +125,17 @@ def stamp(
     return _read_back(data, store, output, payload, quality, f"image/{format}", identity)
 
 
+def open_image(data: bytes) -> Image.Image:
+    """Open an image of a format that is read here, without decoding it. Raises one of DECODE_ERRORS."""
+    Image.init()  # else `formats` may only name what Pillow happens to have loaded
+    return Image.open(io.BytesIO(data), formats=READABLE)
+
+
 def decode(data: bytes) -> NDArray[np.uint8]:
     """Pixels (H, W, 3) uint8 of an image file, oriented, on white where transparent. Raises one of DECODE_ERRORS."""
-    with Image.open(io.BytesIO(data)) as image:
+    with open_image(data) as image:
+        if image.width * image.height > MAXIMUM_PIXELS:
+            raise ValueError(f"{image.width}x{image.height} px is more than this reads")
         upright = ImageOps.exif_transpose(image)
         if upright.has_transparency_data:
             coloured = upright.convert("RGBA")
@@ -136,7 +146,7 @@ def decode(data: bytes) -> NDArray[np.uint8]:
 def _opened(data: bytes, identity: Identity) -> tuple[StampReason, NDArray[np.uint8] | None]:
     """Decoded pixels, or the reason why the file cannot be stamped."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(data) as image:
             mime = Image.MIME.get(image.format or "", "")
             animated = image.format != "MPO" and getattr(image, "n_frames", 1) > 1  # MPO: a phone's JPEG
         rgb = decode(data)

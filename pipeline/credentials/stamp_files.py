@@ -1,11 +1,8 @@
 """Stamping given images by hand: AI-generated files that no batch of ours made."""
 
-import io
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-
-from PIL import Image
 
 from pipeline.core.digests import sha256
 from pipeline.core.moments import now
@@ -15,7 +12,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.credentials.identity import Identity, ensure_identity
 from pipeline.credentials.manifest import OutputFacts
 from pipeline.credentials.repository import record_output
-from pipeline.credentials.stamp import DECODE_ERRORS, SENTENCES, SUFFIXES, Format, Stamped, stamp
+from pipeline.credentials.stamp import DECODE_ERRORS, SENTENCES, SUFFIXES, Format, Stamped, open_image, stamp
 
 _FORMATS: dict[str, Format] = {"PNG": "png", "JPEG": "jpeg", "MPO": "jpeg", "WEBP": "webp"}
 
@@ -57,7 +54,7 @@ def _stamp_file(path: Path, identity: Identity, settings: CredentialSettings) ->
 
 def _format(data: bytes) -> Format:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(data) as image:
             return _FORMATS.get(image.format or "", "png")
     except DECODE_ERRORS:
         return "png"

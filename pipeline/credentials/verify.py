@@ -1,6 +1,5 @@
 """Verifying any file by anyone: separate facts, each with its evidence, and never an exception for a hostile file."""
 
-import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from pipeline.credentials import sdk
 from pipeline.credentials.manifest import AI_GENERATED, DIGITAL_SOURCE
 from pipeline.credentials.recovery import find_output
 from pipeline.credentials.repository import read_store
-from pipeline.credentials.stamp import DECODE_ERRORS, decode
+from pipeline.credentials.stamp import DECODE_ERRORS, decode, open_image
 
 State = Literal["Trusted", "Valid", "Invalid", "None", "Remote", "Unreadable"]
 MAXIMUM_BYTES = 256 * 2**20  # larger files are not opened
@@ -82,7 +81,7 @@ def verify(
         return _unreadable(path, "file.unreadable")
     mime, rgb = _decoded(data)
     if not mime:
-        return _unreadable(path, "file.notAnImage")
+        return _unreadable(path, "file.notReadableImage")
     state, report, codes = _read_manifest(data, mime, anchors)
     if rgb is None:
         codes.append("image.undecodable")
@@ -140,7 +139,7 @@ def _checked_anchors(anchors_pem: Sequence[str], name: str = "anchors") -> str:
 def _decoded(data: bytes) -> tuple[str, NDArray[np.uint8] | None]:
     """The file's MIME type ("" when it is no image) and its pixels (None when they cannot be decoded)."""
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_image(data) as image:
             mime = Image.MIME.get(image.format or "", "")
     except DECODE_ERRORS:
         return "", None
