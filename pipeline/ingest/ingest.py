@@ -1,14 +1,13 @@
 """Ingest a dataset: plan, work on the shards that are not finished, merge. The same inputs give the same bytes."""
 
-import hashlib
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import astuple, dataclass
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,10 +17,18 @@ from pipeline.catalog import colour, decode, jpeg, references
 from pipeline.catalog.assets import fingerprints_path, inventory_path
 from pipeline.catalog.database import open_catalog
 from pipeline.catalog.tables import FINGERPRINTS, INVENTORY, datasets
-from pipeline.core.digests import file_sha256, json_digest, source_digest
+from pipeline.core.digests import file_sha256, json_digest, sha256, source_digest
 from pipeline.core.moments import now
 from pipeline.core.settings import DatasetSettings, WorkSettings
-from pipeline.core.shards import completion, finish, is_finished, part_path, read_table, write_table
+from pipeline.core.shards import (
+    completion,
+    finish,
+    is_finished,
+    machine_faults_named,
+    part_path,
+    read_table,
+    write_table,
+)
 from pipeline.core.work import Job, mapper, raise_failures
 from pipeline.core.workspace import Workspace
 from pipeline.ingest.shard import blob_path, fingerprint_parts, ingest_shard, inventory_parts
@@ -93,8 +100,22 @@ def _chunks(items: list[Item], count: int) -> Iterator[list[Item]]:
 
 def _key(settings: str, items: list[Item], with_paths: bool) -> str:
     """What a shard's outputs depend on. Where the files lie counts only when the outputs say it."""
-    facts = [[item.path if with_paths else "", *astuple(item)[0:1], *astuple(item)[2:]] for item in items]
-    return hashlib.sha256(json.dumps([settings, facts], sort_keys=True).encode()).hexdigest()
+    facts = [
+        (
+            item.file,
+            item.path if with_paths else "",
+            item.size,
+            0 if item.array else item.mtime_ns,
+            item.fields,
+            item.reason,
+            item.detail,
+            item.headers,
+            item.array,
+            item.offset,
+        )
+        for item in items
+    ]
+    return sha256(json.dumps([settings, facts], sort_keys=True).encode())
 
 
 @cache
@@ -121,12 +142,12 @@ def _merge(name: str, workspace: Workspace, jobs: list[Job]) -> IngestTotals:
     if is_finished(target, key) and prints.exists():
         return IngestTotals(name, *(completion(target)[field] for field in _COUNTS))
     numbers = [job["number"] for job in jobs]
-    inventory = _concatenated(part_path(inventory_parts(folder), number) for number in numbers)
+    tables = [pq.read_table(part_path(inventory_parts(folder), number)) for number in numbers]
+    inventory = pa.concat_tables(tables).to_pandas()
     accepted = inventory["status"] == "accepted"
     first = inventory[accepted].groupby("asset", sort=False)["file"].transform("first")
     inventory.loc[accepted, "duplicate_of"] = first.where(first != inventory.loc[accepted, "file"], "")
-    assets = _concatenated(part_path(fingerprint_parts(folder), number) for number in numbers)
-    write_table(prints, assets.drop_duplicates("asset"), FINGERPRINTS)
+    _merge_fingerprints([part_path(fingerprint_parts(folder), number) for number in numbers], prints)
     write_table(target, inventory, INVENTORY)
     counts = {
         "seen": len(inventory),
@@ -141,9 +162,21 @@ def _merge(name: str, workspace: Workspace, jobs: list[Job]) -> IngestTotals:
 _COUNTS = ("seen", "accepted", "rejected", "duplicates")
 
 
-def _concatenated(parts: Iterable[Path]) -> pd.DataFrame:
-    frame: pd.DataFrame = pa.concat_tables([pq.read_table(part) for part in parts]).to_pandas()
-    return frame
+def _merge_fingerprints(parts: list[Path], target: Path) -> None:
+    """Each asset once, part by part: the thumbnails of a large dataset do not fit into memory."""
+    temporary = target.with_name(f".{target.name}.tmp")
+    seen: set[str] = set()
+    with machine_faults_named(target):
+        with temporary.open("wb") as stream:
+            with pq.ParquetWriter(stream, FINGERPRINTS, compression="zstd") as writer:
+                for part in parts:
+                    table = pq.read_table(part)
+                    assets = table["asset"].to_pylist()  # unique within a part
+                    writer.write_table(table.filter(pa.array([asset not in seen for asset in assets], pa.bool_())))
+                    seen.update(assets)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(target)
 
 
 def _remove_stale(folder: Path, shards: int) -> None:

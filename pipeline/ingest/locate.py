@@ -45,7 +45,9 @@ def _locate(dataset: DatasetSettings, field: str, source: str, digest: str | Non
     if not path.exists() and (mirror := _mirror()):
         path = mirror / source
     if not path.exists():
-        raise ImprimaturError(f"{where}: there is no such file or folder", _MIRROR_FIX)
+        raise ImprimaturError(
+            f"{where}: there is no such file or folder", f"correct it, or set {MIRROR} to the folder that it lies in"
+        )
     path = path.resolve()
     if digest and path.is_file() and not _matches(path, digest):
         raise ImprimaturError(f"{where}: the file does not have the SHA-256 {digest}", _MIRROR_FIX)
