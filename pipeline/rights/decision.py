@@ -49,6 +49,11 @@ class Ruling:
     obligations: tuple[str, ...]
 
     @property
+    def terms(self) -> tuple[Finding, ...]:
+        """What its licence or missing grants say against it: that binds the same bytes wherever they are listed."""
+        return tuple(f for f in self.findings if f.verdict > Verdict.ALLOW and f not in self.restrictions)
+
+    @property
     def verdict(self) -> Verdict:
         """The worst of its findings."""
         return max(finding.verdict for finding in self.findings)
@@ -89,7 +94,8 @@ def decide(
             rulings[kind] = rule(row, licence, *named, question)
         ruled.append(rulings[kind])
     missing = {ref: _missing_origin(ref, subjects, question) for row in rows for ref in row.derived_from}
-    inherited = inherit(rows, [ruling.restrictions for ruling in ruled], missing, subjects)
+    restrictions, terms = [ruling.restrictions for ruling in ruled], [ruling.terms for ruling in ruled]
+    inherited = inherit(rows, restrictions, terms, missing, subjects)
     return _table(rows, ruled, inherited)
 
 
@@ -109,9 +115,10 @@ def rule(
     if signals.permits and all(statement.licence.state == "absent" for statement in stated):
         by_licence = [Finding(Verdict.REVIEW, Reason.LICENCE_EMBEDDED_ONLY, (signals.permits,))]
     standings = [question.fold(said) for _, said in sorted(voices.holders.items())]
-    closed = [standing for standing in standings if standing.state == "closed"]
+    objections = [question.fold(said) for _, said in sorted(voices.objectors.items())]
+    closed = [standing for standing in [*standings, *objections] if standing.state == "closed"]
     unreadable = [event for event in events if not is_readable(event)]
-    granted = bool(standings) and all(standing.state == "granted" for standing in standings)
+    granted = all(standing.state == "granted" for standing in standings)
     against = list(signals.findings)
     if closed:
         base = [Finding(Verdict.DENY, s.reason or Reason.CONSENT_WITHDRAWN, _cite(s.events)) for s in closed]
@@ -193,7 +200,8 @@ def _missing_origin(reference: str, subjects: Subjects, question: Question) -> l
         return []
     cited = f"derived_from:{reference}"
     events = [event for event in subjects.naming(reference) if is_readable(event)]
-    standings = [question.fold(said) for said in hear(events, (), (), ()).holders.values()]
+    voices = hear(events, (), (), question.policy.registrars)
+    standings = [question.fold(said) for said in [*voices.holders.values(), *voices.objectors.values()]]
     closed = _cite(event for standing in standings if standing.state == "closed" for event in standing.events)
     if closed:
         return [Finding(Verdict.DENY, Reason.RELATIVE_WITHDRAWN, (cited, *closed))]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
-from license_expression import ExpressionError, LicenseSymbol, Licensing, get_spdx_licensing
+from license_expression import LicenseSymbol, Licensing, get_spdx_licensing
 
 from pipeline.rights.findings import Finding, Purpose, Verdict
 from pipeline.rights.reasons import Reason
@@ -159,6 +159,7 @@ def judge_together(
         own = [s for s in own if s.source == "file" or s.licence.state != "absent"]
     judged = [(s, judge(s.licence, purpose, overrides)) for s in own]
     evidence = tuple(f"licence:{s.licence.expression or s.licence.text.strip() or 'none'} ({s.source})" for s in own)
+    evidence = evidence or ("licence:none",)
     worst = max(
         (j for _, j in judged), key=lambda j: j.verdict, default=Judgement(Verdict.DENY, (Reason.NO_LICENCE,))
     )
@@ -312,10 +313,10 @@ def _commons_id(terms: list[str], version: str, port: str) -> str:
 
 
 def _parse(text: str) -> Any:
-    """The expression tree, or None when it is none. The parser recurses, hence the second error."""
+    """The expression tree, or None when it is none."""
     try:
         return _licensing().parse(text)
-    except (ExpressionError, RecursionError):
+    except Exception:  # besides its own errors the parser raises IndexError for `()` and recurses without bound
         return None
 
 

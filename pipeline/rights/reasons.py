@@ -83,6 +83,7 @@ class Reason(StrEnum):
         "RELATIVE_LIKENESS",
         "An identical picture, or its origin, depicts a person without a likeness grant.",
     )
+    RELATIVE_TERMS = "RELATIVE_TERMS", "The same bytes are also listed under stricter terms."
     RELATIVE_REVIEW = "RELATIVE_REVIEW", "An identical picture, or its origin, must be reviewed."
     RELATIVE_UNKNOWN = "RELATIVE_UNKNOWN", "It derives from something that is not in the workspace."
     # the selection for a snapshot

@@ -1,7 +1,7 @@
 """Relatives: identical pictures and derivatives inherit what speaks against an asset, never what speaks for it."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pipeline.rights.findings import Finding, Verdict
 from pipeline.rights.reasons import Reason
@@ -22,13 +22,15 @@ _INHERITED_AS = {
 def inherit(
     rows: Sequence[AssetRow],
     restrictions: Sequence[Sequence[Finding]],
+    terms: Sequence[Sequence[Finding]],
     missing: dict[str, list[Finding]],
     subjects: Subjects,
 ) -> dict[int, list[Finding]]:
     """What each row inherits: row number -> findings, only for rows that inherit any.
 
     Relatives are rows with the same bytes or the same decoded pixels, in any dataset, and the origins named in
-    `derived_from`, transitively. `restrictions` are each row's own; `missing` those of origins that are not here.
+    `derived_from`, transitively. `restrictions` are each row's own, and `missing` those of origins that are not here.
+    `terms` bind the same bytes only: one asset listed twice under different terms gets the stricter answer.
     """
     twins: dict[str, list[int]] = defaultdict(list)
     bytes_to_pixels: dict[str, str] = {}
@@ -43,8 +45,25 @@ def inherit(
         found = _gather(group, own, origins, missing, subjects, bytes_to_pixels)
         for number in numbers:
             if found:
-                inherited[number] = found
+                inherited[number] = list(found)
+    for number, finding in _stricter_listing(rows, terms):
+        inherited.setdefault(number, []).append(finding)
     return inherited
+
+
+def _stricter_listing(rows: Sequence[AssetRow], terms: Sequence[Sequence[Finding]]) -> Iterator[tuple[int, Finding]]:
+    """For files that share their bytes with one under stricter terms: the file's number and the finding."""
+    listings: dict[str, list[int]] = defaultdict(list)
+    for number, row in enumerate(rows):
+        listings[row.identity].append(number)
+    for numbers in listings.values():
+        if len(numbers) == 1:
+            continue
+        strictest = max(numbers, key=lambda number: max((f.verdict for f in terms[number]), default=Verdict.ALLOW))
+        for finding in sorted(terms[strictest], key=lambda f: -f.verdict)[:1]:
+            relative = f"relative:{rows[strictest].dataset}:{rows[strictest].file}"
+            passed_on = Finding(finding.verdict, Reason.RELATIVE_TERMS, (relative, *finding.evidence))
+            yield from ((number, passed_on) for number in numbers if number != strictest)
 
 
 def _passed_on(

@@ -10,9 +10,14 @@ UNNAMED = ""
 
 @dataclass
 class Voices:
-    """The events about one asset, by speaker. With no listed holder, whoever speaks is taken as one."""
+    """The readable events about one asset, by speaker.
+
+    `holders` must all consent: the listed ones, or where none is listed the unnamed one, for whom only the studio's
+    own records speak. `objectors` speak for an asset that nobody is listed for: they can close it, not open it.
+    """
 
     holders: dict[str, list[ConsentEvent]] = field(default_factory=dict)
+    objectors: dict[str, list[ConsentEvent]] = field(default_factory=dict)
     people: dict[str, list[ConsentEvent]] = field(default_factory=dict)
     strangers: dict[str, list[ConsentEvent]] = field(default_factory=dict)
 
@@ -23,27 +28,28 @@ def hear(
     """Sort readable events about one asset by who speaks in them.
 
     An event without an actor, or recorded by a registrar, speaks for its subject: the named holder or person, or
-    every holder of the asset or dataset. An actor speaks for themselves only.
+    every holder of the asset or dataset. Any other actor speaks for themselves only.
     """
-    voices = Voices({same(h): [] for h in holders}, {same(p): [] for p in depicts})
-    listed, recording = set(voices.holders), {same(name) for name in registrars}
+    listed = [same(holder) for holder in holders]
+    recording = {UNNAMED, *(same(name) for name in registrars)}
+    voices = Voices({name: [] for name in listed or [UNNAMED]}, people={same(person): [] for person in depicts})
     for event in events:
         actor, subject = same(event.actor), same(event.subject_id)
-        actor = UNNAMED if actor in recording else actor
-        if event.subject_type in ("holder", "person"):
-            group = voices.holders if event.subject_type == "holder" else voices.people
-            if actor in (UNNAMED, subject):
-                group.setdefault(subject, []).append(event)
-            else:
-                voices.strangers.setdefault(actor, []).append(event)
-            continue
-        speakers = listed if actor == UNNAMED and listed else {actor} if not listed or actor in listed else set()
-        if actor in voices.people:
-            voices.people[actor].append(event)
-            speakers &= listed
-        for speaker in speakers:
-            voices.holders.setdefault(speaker, []).append(event)
-        if not speakers and actor not in voices.people:
+        unnamed = actor in recording or actor == subject
+        if event.subject_type == "holder" and unnamed:
+            voices.holders.setdefault(subject, []).append(event)
+        elif event.subject_type == "person" and unnamed:
+            voices.people.setdefault(subject, []).append(event)
+        elif event.subject_type in ("asset", "dataset") and unnamed:
+            for said in voices.holders.values():
+                said.append(event)
+        elif event.subject_type in ("asset", "dataset") and (actor in voices.holders or actor in voices.people):
+            for group in (voices.holders, voices.people):
+                if actor in group:
+                    group[actor].append(event)
+        elif event.subject_type in ("asset", "dataset") and not listed:
+            voices.objectors.setdefault(actor, []).append(event)
+        else:
             voices.strangers.setdefault(actor, []).append(event)
     return voices
 
