@@ -75,7 +75,7 @@ def create_app(
         found = trace_output(workspace, output)
         return FileResponse(_inside(workspace.batch(found["batch"]), found["file"]))
 
-    @app.get("/assets/{asset}")
+    @app.get("/assets/{asset:path}")
     def asset_lineage(asset: str) -> HTMLResponse:
         return _page("asset.html", asset=trace_asset(workspace, asset))
 

@@ -137,7 +137,14 @@ def test_an_asset_page_walks_forward_to_the_outputs(client: TestClient) -> None:
 
 
 def test_what_is_unknown_is_a_404_that_says_so(client: TestClient) -> None:
-    for path in ("/outputs/none", "/assets/none", "/reports/none", "/nowhere", f"/assets/{HOSTILE}"):
+    for path in (
+        "/outputs/none",
+        "/assets/none",
+        "/assets/a/../b",
+        "/reports/none",
+        "/nowhere",
+        f"/assets/{HOSTILE}",
+    ):
         answer = client.get(path)
         assert answer.status_code == 404 and "<h1>" in answer.text and "<script" not in answer.text
 
