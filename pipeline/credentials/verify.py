@@ -8,7 +8,6 @@ from typing import Any, Literal
 import c2pa
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from pipeline.core.digests import sha256
 from pipeline.core.errors import ImprimaturError
@@ -17,10 +16,17 @@ from pipeline.credentials import sdk
 from pipeline.credentials.manifest import AI_GENERATED, DIGITAL_SOURCE
 from pipeline.credentials.recovery import find_output
 from pipeline.credentials.repository import read_store
-from pipeline.credentials.stamp import DECODE_ERRORS, decode, open_image
+from pipeline.credentials.stamp import DECODE_ERRORS, decode
 
 State = Literal["Trusted", "Valid", "Invalid", "None", "Remote", "Unreadable"]
 MAXIMUM_BYTES = 256 * 2**20  # larger files are not opened
+_SIGNATURES = {
+    "image/png": ((0, b"\x89PNG\r\n\x1a\n"),),
+    "image/jpeg": ((0, b"\xff\xd8\xff"),),
+    "image/gif": ((0, b"GIF8"),),
+    "image/webp": ((0, b"RIFF"), (8, b"WEBP")),
+    "image/avif": ((4, b"ftypavif"),),
+}
 _AI_SOURCES = {AI_GENERATED, DIGITAL_SOURCE + "compositeWithTrainedAlgorithmicMedia"}
 _MEDIA_RELATIONS = {"parentOf", "componentOf"}  # what an ingredient says holds for the file too; `inputTo` does not
 _STRICTNESS = {"notAllowed": 2, "constrained": 1, "allowed": 0}
@@ -79,12 +85,14 @@ def verify(
         data = path.read_bytes()
     except OSError:
         return _unreadable(path, "file.unreadable")
-    mime, rgb = _decoded(data)
+    mime = _mime(data)
     if not mime:
-        return _unreadable(path, "file.notReadableImage")
+        return _unreadable(path, "file.notAnImage")
+    rgb = _pixels(data)
     state, report, codes = _read_manifest(data, mime, anchors)
     if rgb is None:
         codes.append("image.undecodable")
+        state = "Unreadable" if state == "None" else state
     claims = _claims(report) if report else _NO_CLAIMS
     match, recovered = None, False
     if workspace is not None and workspace.catalog.exists():
@@ -136,18 +144,22 @@ def _checked_anchors(anchors_pem: Sequence[str], name: str = "anchors") -> str:
     return "\n".join(anchors_pem)
 
 
-def _decoded(data: bytes) -> tuple[str, NDArray[np.uint8] | None]:
-    """The file's MIME type ("" when it is no image) and its pixels (None when they cannot be decoded)."""
+def _mime(data: bytes) -> str:
+    """The MIME type that a file's first bytes announce, "" for none that is read here.
+
+    Not by opening it: Pillow refuses a PNG for a wrong checksum in the very chunk whose manifest was tampered with.
+    """
+    for mime, places in _SIGNATURES.items():
+        if all(data[start:].startswith(mark) for start, mark in places):
+            return mime
+    return "image/tiff" if data[:4] in (b"II*\0", b"MM\0*") else ""
+
+
+def _pixels(data: bytes) -> NDArray[np.uint8] | None:
     try:
-        with open_image(data) as image:
-            mime = Image.MIME.get(image.format or "", "")
+        return decode(data)
     except DECODE_ERRORS:
-        return "", None
-    mime = "image/jpeg" if mime == "image/mpo" else mime
-    try:
-        return mime, decode(data)
-    except DECODE_ERRORS:
-        return mime, None
+        return None
 
 
 def _read_manifest(data: bytes, mime: str, anchors: str) -> tuple[State, sdk.ManifestStore | None, list[str]]:
