@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
-from sqlalchemy import insert, select, update
+from sqlalchemy import Engine, insert, select, update
 
 from pipeline.catalog import colour, decode, jpeg, references
 from pipeline.catalog.assets import fingerprints_path, inventory_path
@@ -109,7 +108,7 @@ def _key(settings: str, items: list[Item], with_paths: bool) -> str:
             item.fields,
             item.reason,
             item.detail,
-            item.headers,
+            item.sidecars,
             item.array,
             item.offset,
         )
@@ -189,7 +188,7 @@ def _remove_stale(folder: Path, shards: int) -> None:
             path.unlink()
 
 
-def _record(catalog: Any, dataset: DatasetSettings, source: Path, totals: IngestTotals, inventory: str) -> None:
+def _record(catalog: Engine, dataset: DatasetSettings, source: Path, totals: IngestTotals, inventory: str) -> None:
     """Add or renew the dataset's row; an unchanged dataset keeps the moment of its ingest."""
     columns = {
         "source": str(source),

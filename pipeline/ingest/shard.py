@@ -109,7 +109,7 @@ def _row(
             "height": picture.height,
             "format": picture.format,
             "mode": picture.mode,
-            "signals": read_signals(data, image, Path(item.headers[0]) if item.headers else None),
+            "signals": read_signals(data, image, [Path(path) for path, _ in item.sidecars]),
         }
     )
 

@@ -1,13 +1,13 @@
-"""Facts about rights as found in a file and in the headers it came with, uninterpreted: that is for rights.
+"""Facts about rights as found in a file and in its sidecars, uninterpreted: that is for rights.
 
 One JSON object a file, empty when there is nothing:
 `xmp` {prefix:name: value, or a list of values where the file states several}, `exif_copyright`, `iptc_copyright`,
 `headers` {name: [values]} as the server sent them, `c2pa` (see content_credentials), `unreadable` [what, why].
 """
 
-import io
 import json
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -19,7 +19,7 @@ from PIL.ImageFile import ImageFile
 from pipeline.ingest.content_credentials import read_credentials
 
 MAX_XMP_BYTES = 1_000_000
-MAX_HEADERS_BYTES = 100_000
+MAX_SIDECAR_BYTES = 1_000_000
 MAX_VALUE = 4_000  # characters of one value that are kept
 
 _RDF = "{http://www.w3.org/1999/02/22-rdf-syntax-ns#}"
@@ -38,18 +38,26 @@ _EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _PLUS = b"http://ns.useplus.org/ldf/xmp/1.0/"
 
 
-def read_signals(data: bytes, image: ImageFile, headers: Path | None = None) -> str:
-    """JSON (ASCII, sorted keys) of the facts in an image's bytes and the sidecar of its HTTP headers; "" for none.
+def read_signals(data: bytes, image: ImageFile, sidecars: Sequence[Path] = ()) -> str:
+    """JSON (ASCII, sorted keys) of the facts in an image's bytes and in its sidecars; "" for none.
 
     `image` is `data` as loaded by catalog.decode.open_image. Never raises: what cannot be read is itself a fact.
     """
     unreadable: list[str] = []
     credentials, problems = read_credentials(data, image.format or "")
+    packets = _packets(data, image, unreadable)
+    headers: dict[str, list[str]] = {}
+    for path in sidecars:
+        content = _sidecar(path, unreadable)
+        if path.suffix == ".xmp":
+            packets.append(content)
+        else:
+            headers |= _headers(content, unreadable)
     facts: dict[str, Any] = {
-        "xmp": _xmp(data, image, unreadable),
+        "xmp": _xmp(data, packets, unreadable),
         "exif_copyright": _exif_copyright(image, unreadable),
         "iptc_copyright": _iptc_copyright(image, unreadable),
-        "headers": _headers(headers, unreadable) if headers else None,
+        "headers": headers,
         "c2pa": credentials,
         "unreadable": unreadable + problems,
     }
@@ -57,10 +65,10 @@ def read_signals(data: bytes, image: ImageFile, headers: Path | None = None) -> 
     return json.dumps(facts, sort_keys=True, separators=(",", ":")) if facts else ""
 
 
-def _xmp(data: bytes, image: ImageFile, unreadable: list[str]) -> dict[str, str | list[str]]:
-    """Rights properties of every XMP packet in the file: two packets that disagree are both told."""
+def _xmp(data: bytes, packets: list[bytes], unreadable: list[str]) -> dict[str, str | list[str]]:
+    """Rights properties of every XMP packet: two packets that disagree are both told."""
     found: dict[str, list[str]] = {}
-    for packet in _packets(data, image, unreadable):
+    for packet in filter(None, packets):
         if len(packet) > MAX_XMP_BYTES:
             unreadable.append(f"xmp: a packet of {len(packet):,} bytes")
             continue
@@ -159,23 +167,29 @@ def _iptc_copyright(image: ImageFile, unreadable: list[str]) -> str:
         return ""
 
 
-def _headers(path: Path, unreadable: list[str]) -> dict[str, list[str]]:
-    """HTTP response headers from their sidecar: {name: value or [values]}, or [[name, value], ...]."""
+def _sidecar(path: Path, unreadable: list[str]) -> bytes:
+    """The bytes of a sidecar, b"" when they cannot be had."""
     try:
         if path.is_symlink():
             raise ValueError("a link")
-        with path.open("rb") as stream:
-            data = stream.read(MAX_HEADERS_BYTES + 1)
-        if len(data) > MAX_HEADERS_BYTES:
-            raise ValueError(f"more than {MAX_HEADERS_BYTES:,} bytes")
-        value = json.load(io.BytesIO(data))
+        if path.stat().st_size > MAX_SIDECAR_BYTES:
+            raise ValueError(f"more than {MAX_SIDECAR_BYTES:,} bytes")
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        unreadable.append(f"{path.name}: {type(error).__name__}: {error}"[:300])
+        return b""
+
+
+def _headers(content: bytes, unreadable: list[str]) -> dict[str, list[str]]:
+    """HTTP response headers from their sidecar: {name: value or [values]}, or [[name, value], ...]."""
+    headers: dict[str, list[str]] = {}
+    try:
+        value = json.loads(content)
         pairs = value.items() if isinstance(value, dict) else [(name, item) for name, item in value]
-        headers: dict[str, list[str]] = {}
         for name, item in pairs:
             headers.setdefault(str(name), []).extend(str(one) for one in (item if isinstance(item, list) else [item]))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         unreadable.append(f"headers: {type(error).__name__}: {error}"[:300])
-        return {}
     return headers
 
 

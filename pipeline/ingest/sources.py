@@ -17,9 +17,9 @@ from pipeline.ingest.locate import locate_labels, locate_source
 from pipeline.ingest.reasons import IngestReason
 from pipeline.ingest.table import SUFFIXES, Fields, Row, constants, read_rows
 
-HEADERS_SUFFIX = ".headers.json"  # HTTP response headers of the download, beside the image
+FACTS = (".headers.json", ".xmp")  # beside an image: HTTP response headers of its download, XMP
 _DOCUMENTS = {"AUTHORS", "CHANGELOG", "COPYING", "CREDITS", "LICENCE", "LICENSE", "NOTICE", "README", "SOURCE"}
-_SIDECARS = (".json", ".txt", ".xmp")  # skipped beside an image of the same name
+_SIDECARS = (".json", ".txt")  # skipped beside an image of the same name
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Item:
     fields: Fields = field(default_factory=dict)  # what the table and the config say of it, in our columns
     reason: str = ""
     detail: str = ""
-    headers: tuple[str, int] | None = None  # sidecar of HTTP headers: path, mtime_ns
+    sidecars: tuple[tuple[str, int], ...] = ()  # files of facts about this one: path, mtime_ns
     array: tuple[int, ...] = ()  # IDX: shape of the array that lies at `offset`
     offset: int = 0
 
@@ -158,7 +158,7 @@ def _scan(root: Path) -> Iterator[Item]:
                 continue
             item = _examine(root, here / name)
             if item is not None:
-                yield replace(item, headers=_headers_of(here, name, beside))
+                yield replace(item, sidecars=_sidecars_of(here, name, beside))
     for error in unreadable:
         if Path(error.filename) == root:
             raise ImprimaturError(f"{root}: cannot be read ({error.strerror})", "grant read access to the folder")
@@ -192,19 +192,18 @@ def _is_companion(name: str, pictured: set[str]) -> bool:
     """Tables, documents about the dataset, and sidecars (named like a picture of the folder) are not items of it."""
     path = PurePosixPath(name)
     suffix = path.suffix.lower()
-    if name.endswith(HEADERS_SUFFIX) or suffix in SUFFIXES:
+    if name.endswith(FACTS) or suffix in SUFFIXES:
         return True
     if path.stem.upper() in _DOCUMENTS and suffix in ("", ".md", ".rst", ".txt", ".html", ".pdf"):
         return True
     return suffix in _SIDECARS and path.stem in pictured
 
 
-def _headers_of(folder: Path, name: str, beside: frozenset[str]) -> tuple[str, int] | None:
-    for candidate in (f"{name}{HEADERS_SUFFIX}", f"{PurePosixPath(name).stem}{HEADERS_SUFFIX}"):
-        if candidate in beside:
-            path = folder / candidate
-            return str(path), path.lstat().st_mtime_ns
-    return None
+def _sidecars_of(folder: Path, name: str, beside: frozenset[str]) -> tuple[tuple[str, int], ...]:
+    """`a.headers.json` or `a.png.headers.json` for a.png, and the same with .xmp."""
+    candidates = [f"{stem}{suffix}" for suffix in FACTS for stem in (name, PurePosixPath(name).stem)]
+    paths = [folder / candidate for candidate in candidates if candidate in beside]
+    return tuple((str(path), path.lstat().st_mtime_ns) for path in paths)
 
 
 def _relative(root: Path, path: Path) -> str:

@@ -139,8 +139,8 @@ def _separated(path: Path, text: str) -> tuple[list[str], list[dict[str, Any]]]:
 
 
 def _text(value: Any) -> str:
-    if value is None:
+    if value is None or value != value:  # NaN is how tables of numbers say nothing
         return ""
     if isinstance(value, list | tuple):
         return "|".join(_text(item) for item in value)
-    return str(value).strip()
+    return str(value).strip().encode(errors="replace").decode()  # JSON can spell half of a surrogate pair

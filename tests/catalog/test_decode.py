@@ -134,7 +134,8 @@ def test_a_jpeg_that_is_overwritten_in_the_middle_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"progressive": True}, {"restart_marker_rows": 1}, {"progressive": True, "restart_marker_blocks": 3}]
+    "options",
+    [{}, {"progressive": True}, {"restart_marker_rows": 1}, {"progressive": True, "restart_marker_blocks": 3}],
 )
 def test_a_sound_jpeg_of_any_kind_is_accepted(options: dict[str, Any]) -> None:
     data = encoded(photo(300, 200), "JPEG", comment=b"\xff\xd9 \xff\x01", **options)
