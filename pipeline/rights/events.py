@@ -150,7 +150,7 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
             f"{path}: cannot be read ({error})", "name a readable CSV, JSONL or Parquet file"
         ) from None
     if suffix in (".jsonl", ".ndjson"):
-        return [_json_row(line) for line in text.splitlines() if line.strip()]
+        return [_json_row(line) for line in text.split("\n") if line.strip()]
     if suffix in (".csv", ".tsv", ".txt"):
         return _csv_rows(path, text)
     raise ImprimaturError(
@@ -159,6 +159,8 @@ def _read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def _decode(data: bytes) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # a spreadsheet's "Unicode text"
+        return data.decode("utf-16", errors="replace")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -168,7 +170,8 @@ def _decode(data: bytes) -> str:
 def _csv_rows(path: Path, text: str) -> list[dict[str, str]]:
     header = text.partition("\n")[0]
     delimiter = max(",;\t", key=header.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    # strict: an unclosed quote would swallow every event below it
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         names = [name.strip() for name in next(reader, [])]
         rows = []

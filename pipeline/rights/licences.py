@@ -228,9 +228,11 @@ def _term(node: Any, purpose: Purpose, overrides: Mapping[str, str]) -> Judgemen
         return Judgement(Verdict.REVIEW, (Reason.LICENCE_UNREADABLE,))
     key: str = getattr(node, "license_symbol", node).key  # a known exception (WITH) only ever adds permissions
     judgement = _of_table(key, purpose)
-    exact = {name.casefold(): verdict for name, verdict in overrides.items() if name != "*"}.get(key.casefold())
-    if exact:
-        return Judgement(Verdict[exact.upper()], (Reason.LICENCE_POLICY,), judgement.obligations)
+    commons = _CC.fullmatch(key)
+    named = {name.casefold(): verdict for name, verdict in overrides.items()}
+    for name in (key, commons[1] if commons else key):  # CC-BY-SA stands for its every version
+        if verdict := named.get(name.casefold()):
+            return Judgement(Verdict[verdict.upper()], (Reason.LICENCE_POLICY,), judgement.obligations)
     return _tightened(judgement, overrides)
 
 

@@ -22,7 +22,8 @@ class Policy(Settings):
     registrars: tuple[str, ...] = ()
     # when a depicted person must have granted their likeness
     likeness: Literal["generative", "always"] = "generative"
-    # SPDX id -> verdict for every purpose, in place of the table's; `*` can only tighten
+    # SPDX id (or CC-BY-SA and the like, for every version) -> verdict for every purpose, in place of the table's;
+    # `*` can only tighten
     licences: dict[str, Literal["allow", "review", "deny"]] = Field(default_factory=dict)
 
     @field_validator("territories")

@@ -99,6 +99,22 @@ def test_broken_json_lines_and_odd_characters_are_kept_as_unreadable(tmp_path: P
     assert read_events(catalog, MOMENT) == events
 
 
+def test_an_unclosed_quote_is_refused_because_it_would_swallow_the_events_below(tmp_path: Path) -> None:
+    table = write(
+        tmp_path / "e.csv",
+        'subject_type,subject_id,action,note\nholder,ada,grant,"never closed\nholder,bela,withdraw,\n',
+    )
+    with pytest.raises(ImprimaturError, match=r"e.csv: line 3"):
+        read_event_file(table, FILE, "d", MOMENT)
+
+
+def test_utf_16_and_western_spreadsheets(tmp_path: Path) -> None:
+    text = "subject_type\tsubject_id\taction\nholder\tRósa\tgrant\n"
+    for encoding in ("utf-16", "cp1252"):
+        (event,) = read_event_file(write(tmp_path / f"{encoding}.csv", text, encoding), FILE, "d", MOMENT)
+        assert event.subject_id == "Rósa"
+
+
 def test_file_subjects_name_the_asset_by_dataset_and_key(tmp_path: Path) -> None:
     table = write(tmp_path / "e.csv", "upstream_path\nmon/dragon.old.png\n")
     file = ConsentFile(
