@@ -11,6 +11,7 @@ from typing import Any
 
 # The C2PA 1.x assertion and its successor, CAWG Training and Data Mining Assertion 1.0 and 1.1; repeats get a suffix.
 _LABEL = re.compile(r"(c2pa|cawg)\.training-mining(\.v\d+)?(__\d+)?$")
+_REMOTE = re.compile(r"Remote: .* url (\S+)")  # the SDK's words for a store that lies elsewhere; we fetch nothing
 _MARKERS = (b"jumb", b"c2pa", b"dcterms:provenance")  # JUMBF boxes; a manifest kept elsewhere is named in the XMP
 _MIME = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp", "TIFF": "image/tiff"}
 _MIME |= {"GIF": "image/gif", "AVIF": "image/avif"}
@@ -19,7 +20,7 @@ _MIME |= {"GIF": "image/gif", "AVIF": "image/avif"}
 def read_credentials(data: bytes, image_format: str) -> tuple[dict[str, Any] | None, list[str]]:
     """(facts of the manifest store, what could not be read). None without a store. Never raises.
 
-    Facts: `state` Trusted | Valid | Invalid | Unreadable, `remote_url`, and `training_mining`: for each entry of each
+    Facts: `state` Trusted | Valid | Invalid | Unreadable | Remote (kept elsewhere), `remote_url`, and `training_mining`: for each entry of each
     assertion its label, entry, use, constraint_info, manifest, and whether that is the active manifest.
     """
     mime = _MIME.get(image_format)
@@ -35,6 +36,8 @@ def read_credentials(data: bytes, image_format: str) -> tuple[dict[str, Any] | N
             store = json.loads(reader.json())
             facts = {"state": reader.get_validation_state() or "Invalid", "remote_url": reader.get_remote_url()}
     except Exception as error:  # whatever the SDK meets in hostile bytes
+        if remote := _REMOTE.search(str(error)):
+            return {"state": "Remote", "remote_url": remote[1], "training_mining": []}, []
         facts = {"state": "Unreadable", "remote_url": None, "training_mining": []}
         return facts, [f"c2pa: {type(error).__name__}: {error}"[:300]]
     entries, unreadable = _training_mining(store)

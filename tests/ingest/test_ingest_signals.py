@@ -196,3 +196,11 @@ def test_wishes_are_still_read_from_a_file_that_was_altered(signed: bytes) -> No
 def test_a_damaged_manifest_store_is_reported(signed: bytes) -> None:
     found = facts(signed.replace(b"jumb", b"jumx", 2))
     assert found["c2pa"]["state"] in ("Unreadable", "Invalid")
+
+
+def test_a_credential_that_is_kept_elsewhere_is_named_and_not_fetched() -> None:
+    url = "https://example.com/plate.c2pa"
+    packet = xmp(f'<rdf:Description xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="{url}"/>')
+    assert facts(encoded("JPEG", xmp=packet)) == {
+        "c2pa": {"state": "Remote", "remote_url": url, "training_mining": []}
+    }
