@@ -20,8 +20,9 @@ _MIME |= {"GIF": "image/gif", "AVIF": "image/avif"}
 def read_credentials(data: bytes, image_format: str) -> tuple[dict[str, Any] | None, list[str]]:
     """(facts of the manifest store, what could not be read). None without a store. Never raises.
 
-    Facts: `state` Trusted | Valid | Invalid | Unreadable | Remote (kept elsewhere), `remote_url`, and `training_mining`: for each entry of each
-    assertion its label, entry, use, constraint_info, manifest, and whether that is the active manifest.
+    Facts: `state` Trusted | Valid | Invalid | Unreadable | Remote (kept elsewhere), `remote_url`, and
+    `training_mining`: for each entry of each assertion its label, entry, use, constraint_info, manifest, and whether
+    that is the active manifest.
     """
     mime = _MIME.get(image_format)
     if mime is None or not any(marker in data for marker in _MARKERS):
