@@ -4,11 +4,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.catalog.tables import SELECTION, THUMBNAIL_SIDE
+from pipeline.catalog.tables import SELECTION
 from pipeline.core.settings import DuplicateSettings
 from pipeline.rights.findings import Verdict
 from pipeline.rights.reasons import Reason
-from pipeline.similarity.groups import duplicate_groups
+from pipeline.similarity.fingerprints import hash_words, thumbnails
+from pipeline.similarity.groups import MINIMUM_FLATNESS, duplicate_groups
+from pipeline.similarity.join import near_pairs_between
+from pipeline.similarity.looks import allowed, differences, looks
 
 
 def select(
@@ -31,13 +34,18 @@ def select(
     of_row = np.array([number[asset] for asset in accepted["asset"]], dtype=np.int64)
     worst = np.zeros(len(assets), dtype=np.int64)
     np.maximum.at(worst, of_row, verdicts)
-    groups = _groups(assets, worst, fingerprints, duplicates)
+    prints = fingerprints.drop_duplicates("asset").set_index("asset").loc[assets["asset"]]
+    groups = _groups(assets, prints, duplicates)
+    reasons = _reasons(worst, groups, _first_reasons(ruled, verdicts, of_row, worst))
+    chosen = np.array([row for row, reason in enumerate(reasons) if not reason], dtype=np.int64)
+    for row in _alike(prints, chosen, np.flatnonzero(worst > Verdict.ALLOW), duplicates):
+        reasons[row] = str(Reason.GROUP_NOT_FREE)
     return pd.DataFrame(
         {
             **{name: assets[name].tolist() for name in ("asset", "dataset", "file", "label", "pixels")},
             **{name: assets[name].tolist() for name in ("store", "offset", "length")},
             "decision": [str(Verdict(verdict)) for verdict in worst.tolist()],
-            "reason": (reasons := _reasons(worst, groups, _first_reasons(ruled, verdicts, of_row, worst))),
+            "reason": reasons,
             "selected": [reason == "" for reason in reasons],
             "group": groups,
             "licence": ruled["licence"].to_numpy()[first].tolist(),
@@ -80,24 +88,37 @@ def _reasons(worst: NDArray[np.int64], groups: NDArray[np.int64], leading: list[
     return reasons
 
 
-def _groups(
-    assets: pd.DataFrame, worst: NDArray[np.int64], fingerprints: pd.DataFrame, duplicates: DuplicateSettings
-) -> NDArray[np.int64]:
-    """Near-duplicate groups. Every picture is compared with a group's first one only, so those that may not be
-    used go first: an allowed picture near one of them must meet it, and not an allowed picture between the two.
-    """
+def _groups(assets: pd.DataFrame, prints: pd.DataFrame, duplicates: DuplicateSettings) -> NDArray[np.int64]:
     if assets.empty:
         return np.zeros(0, dtype=np.int64)
-    order = np.argsort(worst == Verdict.ALLOW, kind="stable")
-    ordered = assets["asset"].to_numpy()[order]
-    prints = fingerprints.drop_duplicates("asset").set_index("asset").loc[ordered]
-    thumbnails = np.frombuffer(b"".join(prints["thumbnail"]), dtype=np.uint8)
-    groups = np.empty(len(assets), dtype=np.int64)
-    groups[order] = duplicate_groups(
+    return duplicate_groups(
         prints["phash"].tolist(),
         prints["flatness"].to_numpy(dtype=np.float32),
-        thumbnails.reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3),
-        assets["pixels"].to_numpy()[order].tolist(),
+        thumbnails(prints["thumbnail"].tolist()),
+        assets["pixels"].tolist(),
         duplicates,
     )
-    return groups
+
+
+def _alike(
+    prints: pd.DataFrame, some: NDArray[np.int64], others: NDArray[np.int64], duplicates: DuplicateSettings
+) -> set[int]:
+    """Those of the rows `some` that look like one of the rows `others`.
+
+    A group's members were compared with its first picture only; a picture that may not be used must have no
+    near-duplicate in the selection, whichever group either of them is in.
+    """
+    phash, flatness = prints["phash"].to_numpy(), prints["flatness"].to_numpy(dtype=np.float32)
+    some, others = (rows[flatness[rows] >= MINIMUM_FLATNESS] for rows in (some, others))
+    codes = hash_words(phash[some].tolist()), hash_words(phash[others].tolist())
+    pairs, _ = near_pairs_between(*codes, duplicates.distance)
+    involved, place = np.unique(np.concatenate([some[pairs[:, 0]], others[pairs[:, 1]]]), return_inverse=True)
+    seen = looks(thumbnails(prints["thumbnail"].to_numpy()[involved].tolist()), flatness[involved])
+    left, right = place.reshape(2, -1)
+    alike = set()
+    for part in np.split(np.arange(len(left)), np.flatnonzero(np.diff(left)) + 1) if len(left) else []:
+        row, against = int(left[part[0]]), right[part]
+        within = allowed(seen, row, seen, against, duplicates.pixel_difference)
+        if (differences(seen, row, seen, against) <= within).any():
+            alike.add(int(involved[row]))
+    return alike
