@@ -1,0 +1,139 @@
+"""The gate on outputs: one verdict an image, with every reason that applies."""
+
+import io
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.catalog.tables import HASH_BYTES, THUMBNAIL_BYTES
+from pipeline.core.settings import DuplicateSettings, ScreeningSettings
+from pipeline.screening.reasons import ScreeningReason
+from pipeline.similarity.copies import CopyGuard, Nearest
+from pipeline.similarity.fingerprints import Fingerprint, fingerprint, thumbnails
+from pipeline.similarity.groups import duplicate_groups
+
+_CALIBRATION_SEED = 0
+_UNREADABLE = Fingerprint(bytes(HASH_BYTES), 0.0, bytes(THUMBNAIL_BYTES))
+_KNOWN = ["asset", "phash", "flatness", "thumbnail", "decision", "trained"]
+_EARLIER = ["output", "phash", "flatness", "thumbnail", "pixels"]
+Reasons = list[list[str]]
+
+
+def screen(
+    generated: pd.DataFrame,
+    known: pd.DataFrame,
+    earlier: pd.DataFrame,
+    duplicates: DuplicateSettings,
+    screening: ScreeningSettings,
+) -> pd.DataFrame:
+    """Judge a batch: tables.VERDICTS, one row for each of `generated` (tables.GENERATED), in its order.
+
+    `known`: every accepted asset of the run's datasets, used or not: asset, phash, flatness, thumbnail, decision
+    (allow | review | deny, as it is now) and trained (bool). `earlier`: published outputs of earlier batches: output,
+    phash, flatness, thumbnail, pixels. An image passes when no reason applies. Its verdict depends on other images of
+    the batch only as their duplicate, and only on those with a lower index.
+    """
+    known, earlier = known.reindex(columns=_KNOWN), earlier.reindex(columns=_EARLIER)  # an empty table may lack them
+    prints, readable = _fingerprints(generated["image"])
+    flatness = np.array([one.flatness for one in prints], dtype=np.float64)
+    pictures = thumbnails([one.thumbnail for one in prints])
+    blank = readable & (flatness < screening.minimum_deviation)
+    reasons: Reasons = [[] for _ in prints]
+    _add(reasons, ~readable, ScreeningReason.UNREADABLE_IMAGE)
+    _add(reasons, blank, ScreeningReason.BLANK)
+
+    shown = readable & ~blank
+    of_earlier, in_batch = _duplicates(generated, prints, shown, earlier, duplicates)
+    _add(reasons, of_earlier, ScreeningReason.DUPLICATE_OF_EARLIER)
+    _add(reasons, in_batch, ScreeningReason.DUPLICATE_IN_BATCH)
+
+    guard = CopyGuard.fit(thumbnails(list(known["thumbnail"])), screening.false_alarm_rate, _CALIBRATION_SEED)
+    allowed = known["decision"].to_numpy() == "allow"
+    training = np.flatnonzero(known["trained"].to_numpy(dtype=bool))
+    of_training = guard.among(training).query(pictures)
+    of_barred = guard.among(np.flatnonzero(~allowed)).query(pictures)
+    _add(reasons, shown & of_training.copies, ScreeningReason.NEAR_COPY_OF_TRAINING)
+    _add(reasons, shown & of_barred.copies, ScreeningReason.NEAR_COPY_OF_BARRED)
+    if len(training):
+        nearest_allowed = allowed[training[of_training.indices[:, 0]]]
+        _add(reasons, shown & ~nearest_allowed, ScreeningReason.NEAREST_NOT_ALLOWED)
+    nearest = _nearest_assets(guard.query(pictures), readable, list(known["asset"]))
+    return pd.DataFrame(
+        {
+            "index": generated["index"].to_numpy(dtype=np.int64),
+            "verdict": ["quarantine" if given else "pass" for given in reasons],
+            "reasons": reasons,
+            "phash": [one.phash for one in prints],
+            "flatness": flatness.astype(np.float32),
+            "thumbnail": [one.thumbnail for one in prints],
+            "nearest": nearest,
+        }
+    ).astype(dict.fromkeys(["verdict", "reasons", "phash", "thumbnail", "nearest"], object))  # of an empty batch too
+
+
+def _fingerprints(images: pd.Series) -> tuple[list[Fingerprint], NDArray[np.bool_]]:
+    """The fingerprint of each PNG, and which could be decoded; the others get an all-zero one."""
+    prints = [_fingerprint(data) for data in images]
+    readable = np.array([one is not None for one in prints], dtype=bool)
+    return [one or _UNREADABLE for one in prints], readable
+
+
+def _fingerprint(data: bytes) -> Fingerprint | None:
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            return fingerprint(np.asarray(image.convert("RGB")))
+    except Exception:  # whatever a damaged file makes the decoder raise: it is this one image that fails
+        return None
+
+
+def _duplicates(
+    generated: pd.DataFrame,
+    prints: list[Fingerprint],
+    shown: NDArray[np.bool_],
+    earlier: pd.DataFrame,
+    settings: DuplicateSettings,
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which images look like an earlier output, and which like one of the batch with a lower index.
+
+    One grouping decides, with the earlier outputs as the preferred rows: the same rule as for assets.
+    """
+    order = np.argsort(generated["index"].to_numpy(), kind="stable")
+    rows = order[shown[order]]
+    pixels = generated["pixels"].tolist()
+    groups = duplicate_groups(
+        [*earlier["phash"], *(prints[row].phash for row in rows)],
+        np.array([*earlier["flatness"], *(prints[row].flatness for row in rows)], dtype=np.float64),
+        thumbnails([*earlier["thumbnail"], *(prints[row].thumbnail for row in rows)]),
+        [*earlier["pixels"], *(pixels[row] for row in rows)],
+        settings,
+    )
+    known_groups, new_groups = set(groups[: len(earlier)].tolist()) - {-1}, groups[len(earlier) :]
+    of_earlier, in_batch = np.zeros(len(generated), dtype=bool), np.zeros(len(generated), dtype=bool)
+    seen: set[int] = set()
+    for row, group in zip(rows, new_groups.tolist(), strict=True):
+        of_earlier[row] = group in known_groups
+        in_batch[row] = group in seen
+        seen |= {group} - {-1}
+    return of_earlier, in_batch
+
+
+def _add(reasons: Reasons, where: NDArray[np.bool_], reason: ScreeningReason) -> None:
+    for row in np.flatnonzero(where):
+        reasons[row].append(reason.value)
+
+
+def _nearest_assets(
+    nearest: Nearest, readable: NDArray[np.bool_], assets: list[str]
+) -> list[list[dict[str, str | float]]]:
+    """The column `nearest` of tables.VERDICTS; empty for an image that could not be decoded."""
+    return [
+        [
+            {"asset": assets[row], "distance": float(distance)}
+            for row, distance in zip(nearest.indices[image], nearest.distances[image], strict=True)
+        ]
+        if readable[image]
+        else []
+        for image in range(len(nearest.indices))
+    ]
