@@ -25,7 +25,7 @@ from pipeline.generators.batch import batch_jobs, generate_shard
 
 def batch_seed(job: Job) -> int:
     """The seed of this run's batch: another one for every run, the same one whenever this run is taken up again."""
-    return int(json_digest([job.settings.batch.seed, job.run.number])[:15], 16)
+    return int(json_digest([job.settings.batch.seed, job.run.number])[:13], 16)  # below 2**53, JSON's limit
 
 
 def generate_stage(job: Job, model: Model) -> list[Path]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx
 
 from pipeline.core.errors import EnvironmentFault
+from pipeline.core.shards import machine_faults_named
 from pipeline.core.workspace import Workspace
 
 
@@ -28,6 +29,8 @@ def use_workspace(workspace: Workspace) -> None:
         "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "180",
         "PREFECT_CLI_PROMPT": "false",
     }
+    with machine_faults_named(workspace.prefect):
+        workspace.prefect.mkdir(parents=True, exist_ok=True)
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 console = Console(stderr=True, highlight=False)
@@ -34,7 +35,8 @@ def timed_stage(name: str, account: list[Stage]) -> Iterator[Stage]:
     stage.seconds = time.monotonic() - started
     stage.peak_memory = peak_memory()
     account.append(stage)
-    console.print(f"[bold]{name:<9}[/] {stage.given:>7,} of {stage.taken:>7,}  {stage.seconds:6.1f} s  {stage.note}")
+    figures = f"{stage.given:>7,} of {stage.taken:>7,}  {stage.seconds:6.1f} s"
+    console.print(f"[bold]{name:<9}[/] {figures}  {escape(stage.note)}", soft_wrap=True)
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def gather(
         run=job.run.id,
         started=job.run.as_of,
         finished=now(),
-        home=str(job.workspace.home),
+        home=job.workspace.home.name,
         stages=tuple(StageRow(row.name, row.taken, row.given, row.seconds, row.note) for row in job.account),
         datasets=pd.DataFrame([total.__dict__ for total in totals]),
         rejected=seen[seen.status == "rejected"],
@@ -118,9 +118,10 @@ def model_facts(model: Model) -> ModelFacts:
     return ModelFacts(
         id=model.id,
         kind=model.kind,
+        root=model.root,
         weights_sha256=model.weights_sha256,
         reused=model.reused,
-        classes=tuple(record["classes"]),
+        classes=tuple(record["class_names"]),
         metrics=tuple(json.loads(line) for line in lines),
         samples=(model.folder / "samples.png").read_bytes(),
     )

@@ -21,6 +21,7 @@ Job = dict[str, Any]
 Result = dict[str, Any]
 Backend = Literal["processes", "serial", "ray", "dask"]
 ATTEMPTS = 2
+DIED = "a worker process died (killed, or out of memory)"
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,12 @@ def _windowed(
     running: dict[Future[Result | Failure], Job] = {}
     while True:
         for job in islice(waiting, window - len(running)):
-            running[pool.submit(_attempt, function, job)] = job
+            try:
+                running[pool.submit(_attempt, function, job)] = job
+            except BrokenProcessPool:  # one worker's death ends the whole pool
+                yield Failure(job, DIED)
         if not running:
+            yield from (Failure(job, DIED) for job in waiting)
             return
         finished, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in finished:
@@ -112,7 +117,7 @@ def _windowed(
             try:
                 yield future.result()
             except BrokenProcessPool:
-                yield Failure(job, "the worker process died (killed, or out of memory)")
+                yield Failure(job, DIED)
 
 
 @contextmanager

@@ -70,6 +70,6 @@ def test_bad_input_ends_the_map_with_its_own_words() -> None:
 
 def test_a_killed_worker_is_a_failure_and_not_a_hang() -> None:
     with mapper("processes", workers=2) as pmap:
-        results = list(pmap(dies, [{}]))
-    assert isinstance(results[0], Failure)
-    assert "died" in results[0].error
+        results = list(pmap(dies, [{"number": number} for number in range(20)]))
+    assert len(results) == 20, "no job is lost with the pool"
+    assert all(isinstance(result, Failure) and "died" in result.error for result in results)
