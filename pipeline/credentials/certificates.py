@@ -24,7 +24,7 @@ ACCEPTED_USAGES = (EMAIL_PROTECTION, DOCUMENT_SIGNING, CLAIM_SIGNING)
 EXCLUSIVE_USAGES = (ExtendedKeyUsageOID.TIME_STAMPING, ExtendedKeyUsageOID.OCSP_SIGNING)  # alone or not at all
 
 DEVELOPMENT = "Imprimatur DEVELOPMENT"
-END_ENTITY_LIFE = timedelta(days=90)
+END_ENTITY_LIFE = timedelta(days=365)  # C2PA allows 366; without a time-stamp a credential ends with it
 AUTHORITY_LIFE = timedelta(days=3650)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from sqlalchemy import Row, select
 
 from pipeline.catalog.database import open_catalog
+from pipeline.catalog.records import record_outputs
 from pipeline.catalog.tables import outputs
 from pipeline.core.digests import sha256
 from pipeline.core.shards import write_bytes
@@ -60,9 +61,7 @@ def record_output(workspace: Workspace, stamped: Stamped, facts: OutputFacts, fi
         stamped_at=facts.when,
     )
     write_bytes(store_path(workspace, stamped.output), stamped.manifest_store)
-    with open_catalog(workspace).begin() as connection:
-        connection.execute(outputs.delete().where(outputs.c.output == entry.output))
-        connection.execute(outputs.insert().values(asdict(entry)))
+    record_outputs(open_catalog(workspace), [asdict(entry)])
     return entry
 
 

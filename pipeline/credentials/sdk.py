@@ -8,6 +8,7 @@ import json
 from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
+from urllib.parse import urlsplit
 
 import c2pa
 
@@ -74,7 +75,7 @@ def settings(anchors_pem: str, hosts: tuple[str, ...] = ()) -> dict[str, Any]:
 @lru_cache(maxsize=8)
 def signing_context(identity: Identity) -> c2pa.Context:
     """This process's signing context of an identity. Raises ImprimaturError when the SDK refuses the identity."""
-    hosts = (identity.timestamp_url.split("/")[2].split(":")[0],) if identity.timestamp_url else ()
+    hosts = (urlsplit(identity.timestamp_url).hostname or "",) if identity.timestamp_url else ()
     try:
         signer = c2pa.Signer.from_info(
             c2pa.C2paSignerInfo(

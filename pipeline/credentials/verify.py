@@ -42,7 +42,7 @@ class Verification:
     training_mining: dict[str, str]
     signer: str
     timestamped: bool
-    recovered: bool  # the file carries no credential, but the repository knows whose it was
+    recovered: bool  # the file carries no readable credential, but the repository has the one it had
     registry: dict[str, Any] | None
     codes: list[str]
     chain: list[dict[str, str]]  # output -> model -> snapshot: {"link", "title", "manifest", "state"}
@@ -76,7 +76,8 @@ def verify(
 
     Trusted: intact, and signed by someone below the anchors. Valid: intact, signer unknown. Invalid: changed since,
     or badly signed. None: no credential. Remote: a credential elsewhere, which is not fetched. A missing or broken
-    file is Unreadable. A recovered answer keeps the file's own state, None. Raises ImprimaturError for bad anchors.
+    file, or credential, is Unreadable. A recovered answer keeps the file's own state. Raises ImprimaturError for
+    anchors that are none.
     """
     anchors = _checked_anchors(anchors_pem)
     try:
@@ -100,13 +101,13 @@ def verify(
             workspace, sha256(data), str((report or {}).get("active_manifest", "")), rgb, watermark_key
         )
         codes += found_codes
-        if match is not None and state == "None":
+        if match is not None and report is None and state in ("None", "Unreadable"):
             store = read_store(workspace, match.entry.output) if match.found_by != "file" else None
             recovered_claims, recovered_codes = _recovered_claims(store, anchors)
             recovered, claims = recovered_claims is not None, recovered_claims or claims
             codes += recovered_codes
     ai_generated = claims.ai_generated
-    if ai_generated is None and AI_GENERATED.encode() in data:
+    if ai_generated is None and report is None and AI_GENERATED.encode() in data:
         ai_generated = True
         codes.append("iptc.digitalSourceType.unsigned")
     if state == "Invalid" and ai_generated is False:

@@ -7,9 +7,10 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
+from credentials_studio import picture
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from pipeline.core.errors import ImprimaturError
@@ -17,8 +18,11 @@ from pipeline.core.settings import CredentialSettings
 from pipeline.core.workspace import Workspace
 from pipeline.credentials.certificates import END_ENTITY_LIFE, Pair, certificate_pem, issue, key_pem
 from pipeline.credentials.identity import Identity, ensure_identity
+from pipeline.credentials.manifest import OutputFacts
+from pipeline.credentials.stamp import stamp
 
 NOW = datetime.now(UTC)
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 
 def identity_of(home: Path) -> Identity:
@@ -102,7 +106,7 @@ def end_entity(
     aki: bool = True,
     start: timedelta = timedelta(days=-1),
     end: timedelta = timedelta(days=10),
-    key: ec.EllipticCurvePrivateKey | None = None,
+    key: Key | None = None,
 ) -> Pair:
     """An end entity below ISSUING with one thing or another about it."""
     model = issue("x", ISSUING, None, END_ENTITY_LIFE, NOW).certificate
@@ -126,7 +130,7 @@ def end_entity(
         if isinstance(value, x509.AuthorityKeyIdentifier) and not aki:
             continue
         builder = builder.add_extension(value, extension.critical)
-    return Pair(builder.sign(ISSUING.key, hashes.SHA256()), key)
+    return Pair(builder.sign(ISSUING.key, hashes.SHA256()), key)  # type: ignore[arg-type]
 
 
 def given(folder: Path, signer: Pair, chain: list[x509.Certificate] | None = None) -> CredentialSettings:
@@ -174,6 +178,22 @@ def test_a_bad_certificate_is_explained(tmp_path: Path, signer: Pair, words: str
     message = faults(tmp_path, given(tmp_path, signer))
     assert words in message
     assert str(tmp_path) in message
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "key"),
+    [
+        ("es256", ec.generate_private_key(ec.SECP256R1())),
+        ("es384", ec.generate_private_key(ec.SECP384R1())),
+        ("ps256", rsa.generate_private_key(65537, 2048)),
+        ("ed25519", ed25519.Ed25519PrivateKey.generate()),
+    ],
+)
+def test_every_algorithm_signs_and_reads_trusted(tmp_path: Path, algorithm: str, key: Key) -> None:
+    settings = given(tmp_path, end_entity(key=key)).model_copy(update={"algorithm": algorithm})
+    identity = ensure_identity(settings, Workspace(tmp_path / "home"))
+    stamped = stamp(picture(1), OutputFacts("a.png", "2026-11-24T02:00:00Z", "b", 1), None, identity, settings)
+    assert (stamped.validation_state, stamped.reasons) == ("Trusted", ())
 
 
 def test_chain_order_and_missing_issuer_are_explained(tmp_path: Path) -> None:

@@ -115,6 +115,18 @@ def test_unrelated_pictures_are_not_recovered(studio: Studio, tmp_path: Path) ->
         assert (found.state, found.registry, found.ai_generated) == ("None", None, None)
 
 
+def test_a_picture_with_a_wrecked_credential_is_recovered_too(studio: Studio, tmp_path: Path) -> None:
+    stamped, facts = studio.stamped(1, "verify-5", "jpeg"), studio.facts(1, "verify-5")
+    record_output(studio.workspace, stamped, facts, "images/a.jpg", "published")
+    data = bytearray(stamped.data)
+    data[data.rfind(b"jumb")] ^= 1  # a box inside the store
+    found = check(write(tmp_path / "a.jpg", bytes(data)), studio)
+    assert (found.state, found.recovered) == ("Unreadable", True)
+    assert found.codes == ["manifest.unreadable", "recovered.trusted"]
+    assert found.registry is not None
+    assert found.registry["found_by"] == "watermark"
+
+
 def test_a_watermark_on_another_picture_is_exposed(studio: Studio, tmp_path: Path) -> None:
     studio.published(1, "verify-4")
     key = studio.identity.watermark_key
