@@ -13,12 +13,13 @@ from pipeline.catalog.ledger import ConsentEvent
 from pipeline.catalog.tables import DECISIONS
 from pipeline.rights.consent import Standing, concerns, fold, is_readable
 from pipeline.rights.findings import Finding, Purpose, Verdict
-from pipeline.rights.licences import Statement, judge_together, normalise
+from pipeline.rights.licences import normalise
 from pipeline.rights.policy import Policy
 from pipeline.rights.reasons import Reason
 from pipeline.rights.relatives import inherit
 from pipeline.rights.signals import Signals, read_signals
 from pipeline.rights.subjects import AssetRow, Subjects, asset_rows
+from pipeline.rights.terms import Statement, judge_together
 from pipeline.rights.voices import Voices, hear
 
 

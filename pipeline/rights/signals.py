@@ -14,8 +14,9 @@ from http_sfv.dictionary import Dictionary
 from http_sfv.types import Token
 
 from pipeline.rights.findings import Finding, Purpose, Verdict
-from pipeline.rights.licences import Statement, find_licence_url, normalise
+from pipeline.rights.licences import find_licence_url, normalise
 from pipeline.rights.reasons import Reason
+from pipeline.rights.terms import Statement
 
 _TRAINING = frozenset({"train_generative", "train_other"})
 _EVERY_USE = _TRAINING | {"generate_input"}
