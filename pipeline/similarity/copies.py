@@ -56,8 +56,8 @@ class CopyGuard:
         """Index known pictures, shape (N, 32, 32, 3) uint8, and calibrate on up to 1,000 of them.
 
         Each of these is left out in turn and searched among the others; the two thresholds are set so that each
-        would flag half of `false_alarm_rate` of them. Pictures that are duplicates of another known one are no
-        evidence of how near different pictures come, and do not count.
+        would flag half of `false_alarm_rate` of them. Duplicates are no evidence of how near different pictures
+        come: a neighbour that is the same picture by the aligned look does not count.
         """
         rng = np.random.default_rng(seed)
         vectors = _coarse(_inner(thumbnails))
@@ -66,11 +66,11 @@ class CopyGuard:
         index: Floats = ((vectors - mean) @ basis).astype(np.float32)
         guard = cls(thumbnails, mean, basis, index, _SAME, 0.0)
         held_out = np.sort(rng.permutation(len(vectors))[:_HELD_OUT])
-        distances = guard._distances_left_out(held_out)
+        nearest, ratios = guard._left_out(held_out)
         return cls(
             thumbnails, mean, basis, index,
-            max(_SAME, _low_quantile(distances[:, :1].reshape(-1), false_alarm_rate / 2)),
-            _low_quantile(_ratios(distances), false_alarm_rate / 2),
+            max(_SAME, _low_quantile(nearest, false_alarm_rate / 2)),
+            _low_quantile(ratios, false_alarm_rate / 2),
         )  # fmt: skip
 
     def among(self, rows: NDArray[np.int64]) -> "CopyGuard":
@@ -85,18 +85,23 @@ class CopyGuard:
         copies = (distances[:, 0] <= self.distance_threshold) | (_ratios(distances) < self.ratio_threshold)
         return Nearest(indices, distances, copies)
 
-    def _distances_left_out(self, rows: NDArray[np.int64]) -> Floats:
-        """Distances (n, k) of known pictures to their nearest others, without flat pictures and duplicates."""
+    def _left_out(self, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Distance of known pictures to their nearest different one, and its ratio to the next ones, (n,) each."""
         rows = rows[_grey_deviation(self.known[rows]) >= MINIMUM_FLATNESS]
         indices, distances, views = self._search(self.known[rows], rows)
-        if not distances.shape[1]:
-            return distances
-        return distances[_differ(views, _inner(self.known[indices[:, 0]]), DuplicateSettings().pixel_difference)]
+        found = _inner(self.known[indices])
+        same = _same(
+            views.reshape(indices.size, *views.shape[2:]), found.reshape(indices.size, *found.shape[2:])
+        ).reshape(indices.shape)
+        rest = [row[~twin] for row, twin in zip(distances, same, strict=True)]
+        rest = [row for row in rest if len(row)]
+        ratios = [_ratios(row[None])[0] for row in rest]
+        return np.array([row[0] for row in rest], np.float32), np.array(ratios, np.float32)
 
     def _search(
         self, queries: NDArray[np.uint8], left_out: NDArray[np.int64] | None
     ) -> tuple[NDArray[np.int64], Floats, NDArray[np.uint8]]:
-        """Indices and distances (M, k), best first, and the view (M, 30, 30, 3) that is nearest to the first.
+        """Indices and distances (M, k), best first, and the view (M, k, 30, 30, 3) that comes nearest to each.
 
         `left_out` names one known picture for each query that is not to be found.
         """
@@ -104,7 +109,8 @@ class CopyGuard:
         found = max(0, min(NEIGHBOURS, available))
         indices = np.zeros((len(queries), found), dtype=np.int64)
         distances = np.zeros((len(queries), found), dtype=np.float32)
-        nearest_views = _inner(queries).copy()
+        inner = THUMBNAIL_SIDE - 2
+        nearest_views = np.zeros((len(queries), found, inner, inner, 3), dtype=np.uint8)
         for start in range(0, len(queries) if found else 0, _CHUNK):
             part = slice(start, start + _CHUNK)
             views = _views(queries[part])
@@ -120,7 +126,7 @@ class CopyGuard:
             full = np.linalg.norm(_fine(chosen) - _fine(_inner(self.known[candidates])), axis=-1)
             order = np.argsort(full, axis=1, kind="stable")[:, :found]
             indices[part], distances[part] = candidates[rows, order], full[rows, order]
-            nearest_views[part] = chosen[rows[:, 0], order[:, 0]]
+            nearest_views[part] = chosen[rows, order]
         return indices, distances, nearest_views
 
     def _alike(self, views: NDArray[np.uint8]) -> Floats:
@@ -201,11 +207,12 @@ def _grey_deviation(pictures: NDArray[np.uint8]) -> Floats:
     return deviation
 
 
-def _differ(views: NDArray[np.uint8], others: NDArray[np.uint8], pixel_difference: float) -> NDArray[np.bool_]:
-    """Which pairs of pictures are not the same one by the aligned look, shape (M,)."""
+def _same(views: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Which pairs of pictures are the same one by the aligned look, shape (M,)."""
+    within = DuplicateSettings().pixel_difference
     seen, found = looks(views, _grey_deviation(views)), looks(others, _grey_deviation(others))
-    different = np.ones(len(views), dtype=bool)
+    same = np.zeros(len(views), dtype=bool)
     for row in range(len(views)):
-        one = np.array([row])
-        different[row] = differences(seen, row, found, one)[0] > allowed(seen, row, found, one, pixel_difference)[0]
-    return different
+        other = np.array([row])
+        same[row] = differences(seen, row, found, other)[0] <= allowed(seen, row, found, other, within)[0]
+    return same

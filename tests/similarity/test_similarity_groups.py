@@ -1,0 +1,119 @@
+"""Duplicate groups: copies are grouped, pictures that differ in one detail are not, and nothing chains."""
+
+import io
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageEnhance
+
+from pipeline.core.digests import pixel_digest
+from pipeline.core.settings import DuplicateSettings
+from pipeline.similarity.fingerprints import fingerprint, thumbnails
+from pipeline.similarity.groups import duplicate_groups
+
+
+def _card(suit: str, ink: str = "black") -> Image.Image:
+    """A playing card of 64x64 pixels; two of them differ in a few corner pixels only."""
+    image = Image.new("RGB", (64, 64), "black")
+    draw = ImageDraw.Draw(image)
+    draw.rounded_rectangle((12, 2, 52, 61), 6, fill="white")
+    draw.line((25, 20, 39, 20, 28, 45), fill="black", width=4)
+    draw.polygon({"diamond": [(18, 6), (23, 12), (18, 18), (13, 12)], "spade": [(18, 6), (23, 17), (13, 17)]}[suit],
+                 fill=ink)  # fmt: skip
+    return image
+
+
+def _scene(seed: int) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    image = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize(
+        (96, 96), Image.Resampling.BICUBIC
+    )
+    draw = ImageDraw.Draw(image)
+    for _ in range(8):
+        x, y, size = rng.integers(0, 96, 3)
+        draw.ellipse((x, y, x + size // 3 + 4, y + size // 4 + 4), fill=tuple(rng.integers(0, 256, 3).tolist()))
+    return image
+
+
+def _jpeg(image: Image.Image, quality: int) -> Image.Image:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=quality)
+    return Image.open(stream).convert("RGB")
+
+
+def _groups(images: list[Image.Image], settings: DuplicateSettings | None = None) -> list[int]:
+    pixels: list[NDArray[np.uint8]] = [np.asarray(image) for image in images]
+    prints = [fingerprint(rgb) for rgb in pixels]
+    groups = duplicate_groups(
+        [one.phash for one in prints],
+        np.array([one.flatness for one in prints]),
+        thumbnails([one.thumbnail for one in prints]),
+        [pixel_digest(rgb) for rgb in pixels],
+        settings or DuplicateSettings(),
+    )
+    assert groups.dtype == np.int64
+    return groups.tolist()
+
+
+COPIES = {
+    "jpeg 75": lambda image: _jpeg(image, 75),
+    "jpeg 40": lambda image: _jpeg(image, 40),
+    "half size": lambda image: image.resize((48, 48), Image.Resampling.LANCZOS),
+    "three quarters": lambda image: image.resize((72, 72), Image.Resampling.BILINEAR),
+    "double size": lambda image: image.resize((192, 192), Image.Resampling.BICUBIC),
+    "darker": lambda image: ImageEnhance.Brightness(image).enhance(0.85),
+    "gamma": lambda image: image.point(lambda level: round(255 * (level / 255) ** 1.2)),
+}
+
+
+@pytest.mark.parametrize("change", COPIES)
+def test_recompressed_resized_and_relit_copies_join_their_original(change: str) -> None:
+    originals = [_scene(seed) for seed in range(20)]
+    groups = _groups(originals + [COPIES[change](image) for image in originals])
+    joined = sum(groups[row] == groups[row + 20] != -1 for row in range(20))
+    assert joined >= 19
+    assert len(set(groups) - {-1}) == joined  # and nothing else is joined
+
+
+def test_cards_that_differ_in_their_suit_alone_stay_apart() -> None:
+    assert _groups([_card("diamond"), _card("spade")]) == [-1, -1]
+    assert _groups([_card("diamond"), _card("spade"), _jpeg(_card("diamond"), 75)]) == [0, -1, 0]
+
+
+def test_a_recoloured_picture_is_another_picture() -> None:
+    scene = np.asarray(_scene(3))
+    assert _groups([Image.fromarray(scene), Image.fromarray(scene[:, :, ::-1].copy())]) == [-1, -1]
+
+
+def test_pixel_twins_group_even_when_flat_and_other_flat_pictures_do_not() -> None:
+    white, black, grey = (Image.new("RGB", (40, 40), colour) for colour in ("white", "black", "#f8f8f8"))
+    assert _groups([white, black, white.copy(), grey]) == [0, -1, 0, -1]
+
+
+def test_groups_are_stars_around_the_first_row_and_never_chains() -> None:
+    """One scene fades into another: neighbouring frames look the same, the ends do not."""
+    first, last = np.asarray(_scene(5), float), np.asarray(_scene(6), float)
+    frames = [Image.fromarray((first + (last - first) * step / 40).astype(np.uint8)) for step in range(41)]
+    groups = np.array(_groups(frames))
+    assert groups[0] == groups[1] == 0
+    assert len(set(groups.tolist())) > 2
+    for group in set(groups.tolist()) - {-1}:
+        members = np.flatnonzero(groups == group)
+        for member in members[1:]:
+            assert _groups([frames[members[0]], frames[member]]) == [0, 0]
+
+
+def test_groups_are_numbered_by_their_first_row() -> None:
+    a, b, c = _scene(1), _scene(2), _scene(3)
+    assert _groups([b, a, c, _jpeg(a, 80), _jpeg(b, 80)]) == [0, 1, -1, 1, 0]
+
+
+def test_the_settings_decide_how_alike_duplicates_must_be() -> None:
+    pair = [_scene(4), _jpeg(_scene(4), 30)]
+    assert _groups(pair) == [0, 0]
+    assert _groups(pair, DuplicateSettings(pixel_difference=0)) == [-1, -1]
+
+
+def test_no_pictures_have_no_groups() -> None:
+    assert _groups([]) == []
