@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from pipeline.core.shards import write_json
 from pipeline.generators.protocol import Generator, Objective, Stage
 
 THREADS = 2
+PROBE_SECONDS = 1.5  # for one number format of one stage
 WARM_UP = 0.03  # fraction of a stage's steps
 
 
@@ -149,10 +149,11 @@ def _seconds_a_step(stage: Stage, examples: Tensor, dtype: str) -> float:
     batch = examples.repeat(math.ceil(stage.batch_size / len(examples)), *[1] * (examples.dim() - 1))
     batch = batch[: stage.batch_size]
     labels = torch.zeros(len(batch), dtype=torch.int64)
-    taken = []
-    for step in range(5):
+    taken: list[float] = []
+    began = time.perf_counter()
+    while len(taken) < 3 or (len(taken) < 12 and time.perf_counter() - began < PROBE_SECONDS):
         started = time.perf_counter()
         for objective, optimiser in zip(stage.objectives, optimisers, strict=True):
-            take_turn(objective, optimiser, 1e-3, (batch, labels), step, dtype)
+            take_turn(objective, optimiser, 1e-3, (batch, labels), len(taken), dtype)
         taken.append(time.perf_counter() - started)
-    return median(taken[1:])  # the first step allocates
+    return min(taken)  # what the machine can do; slower steps allocated memory or shared the machine

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ class TrainedModel:
     metrics: dict[str, Any]
 
 
+@cache
 def code_version() -> str:
-    """Digest of the generators' source."""
+    """Digest of the generators' source, as this process found it."""
     return source_digest([Path(__file__).parent])
 
 

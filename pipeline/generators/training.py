@@ -253,13 +253,14 @@ def _release(
         raise ImprimaturError("the training diverged: weights are not finite", "lower model.learning_rate")
     about = {
         "kind": settings.kind,
-        "settings": canonical_json(settings.model_dump(mode="json")).decode(),
-        "class_names": canonical_json(data.class_names).decode(),
+        "settings": settings.model_dump(mode="json"),
+        "class_names": data.class_names,
         "root": root,
         "code": code_version(),
         "dtype": plan.dtype,
     }
-    weights = save(tensors, about)
+    # one entry: safetensors writes several in an order that changes from run to run
+    weights = save(tensors, {"imprimatur": canonical_json(about).decode()})
     write_bytes(folder / WEIGHTS, weights)
     digest = sha256(weights)
     model.eval().requires_grad_(False)

@@ -5,6 +5,7 @@ distribution, class by class, by flow matching. The latent is a small feature ma
 """
 
 from collections.abc import Iterable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +28,7 @@ class Autoencoder(nn.Module):
         count = halvings(settings.size)
         self.side = settings.size >> count
         self.latent_channels = 8 if settings.channels == 3 else 4
-        width = multiple_of_eight(settings.width)
-        widths = [width] + [2 * width] * (count - 1)
+        widths = [multiple_of_eight(settings.width * 2 ** min(level, 2) / 1.5) for level in range(count)]
         self.encoder = _encoder(settings.channels, widths, 2 * self.latent_channels)
         self.decoder = _decoder(self.latent_channels, widths[::-1], settings.channels)
         # statistics of the training set's latents, set when the second stage begins
@@ -110,16 +110,15 @@ class VAE(Generator):
 
 
 def _encoder(channels: int, widths: list[int], outputs: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    before = channels
-    for width in widths:
-        layers += [nn.Conv2d(before, width, 4, stride=2, padding=1), ResidualBlock(width, width)]
-        before = width
-    return nn.Sequential(*layers, nn.GroupNorm(8, before), nn.SiLU(), nn.Conv2d(before, outputs, 1))
+    layers: list[nn.Module] = [nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, widths[0], 3, padding=1)]
+    for width, lower in pairwise(widths):
+        layers += [nn.SiLU(), nn.Conv2d(width, lower, 4, stride=2, padding=1), ResidualBlock(lower, lower)]
+    return nn.Sequential(*layers, nn.GroupNorm(8, widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], outputs, 1))
 
 
 def _decoder(inputs: int, widths: list[int], channels: int) -> nn.Sequential:
-    layers: list[nn.Module] = [nn.Conv2d(inputs, widths[0], 3, padding=1)]
-    for width, after in zip(widths, [*widths[1:], channels], strict=True):
-        layers += [ResidualBlock(width, width), nn.Conv2d(width, 4 * after, 3, padding=1), nn.PixelShuffle(2)]
-    return nn.Sequential(*layers)
+    layers: list[nn.Module] = [nn.Conv2d(inputs, widths[0], 3, padding=1), ResidualBlock(widths[0], widths[0])]
+    for lower, width in pairwise(widths):
+        layers += [nn.Conv2d(lower, 4 * width, 1), nn.PixelShuffle(2), ResidualBlock(width, width)]
+    last = nn.Conv2d(widths[-1], 4 * channels, 3, padding=1)
+    return nn.Sequential(*layers, nn.GroupNorm(8, widths[-1]), nn.SiLU(), last, nn.PixelShuffle(2))

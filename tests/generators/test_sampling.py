@@ -1,0 +1,77 @@
+"""Sampling: image k is the same alone, in any batch, after any restart, in any process."""
+
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from test_training import KINDS, striped_set, tiny
+
+from pipeline.core.errors import ImprimaturError
+from pipeline.core.merkle import merkle_root
+from pipeline.generators.plan import threads
+from pipeline.generators.sampling import load_model, sample
+from pipeline.generators.training import train
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny trained model of each kind."""
+    data = striped_set()
+    path = tmp_path_factory.mktemp(request.param)
+    return train(tiny(request.param), data, merkle_root(data.assets), path).folder
+
+
+def drawn_in_process(folder: Path, indices: list[int]) -> NDArray[np.uint8]:
+    return sample(load_model(folder), 7, indices, [], 1.5).pixels
+
+
+def test_image_k_does_not_depend_on_its_company(folder: Path) -> None:
+    model = load_model(folder)
+    together = sample(model, 7, range(21), [], 1.5).pixels
+    assert np.array_equal(sample(model, 7, [18], [], 1.5).pixels[0], together[18])
+    assert np.array_equal(sample(model, 7, [20, 3, 18, 0], [], 1.5).pixels, together[[20, 3, 18, 0]])
+    with threads(2):
+        assert np.array_equal(sample(model, 7, range(16, 21), [], 1.5).pixels, together[16:])
+
+
+def test_image_k_is_the_same_from_two_worker_processes(folder: Path) -> None:
+    here = sample(load_model(folder), 7, range(12), [], 1.5).pixels
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        halves = pool.map(drawn_in_process, [folder, folder], [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9, 10, 11]])
+        assert np.array_equal(np.concatenate(list(halves)), here)
+
+
+def test_seed_and_index_change_the_image(folder: Path) -> None:
+    model = load_model(folder)
+    first = sample(model, 0, [0, 2], [], 1.5).pixels
+    assert not np.array_equal(first[0], first[1])
+    assert not np.array_equal(sample(model, 1, [0], [], 1.5).pixels[0], first[0])
+
+
+def test_classes_take_turns(folder: Path) -> None:
+    model = load_model(folder)
+    assert sample(model, 0, [0, 1, 2, 3]).labels == ["across", "down", "across", "down"]
+    assert sample(model, 0, [5, 6], ["down"]).labels == ["down", "down"]
+
+
+def test_an_unknown_class_is_refused_with_the_nearest_known(folder: Path) -> None:
+    with pytest.raises(ImprimaturError, match="did you mean 'across'"):
+        sample(load_model(folder), 0, [0], ["acros"])
+
+
+def test_altered_weights_are_refused(folder: Path, tmp_path: Path) -> None:
+    for name in ("weights.safetensors", "model.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    weights = bytearray((tmp_path / "weights.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (tmp_path / "weights.safetensors").write_bytes(weights)
+    with pytest.raises(ImprimaturError, match=r"not the weights that model\.json records"):
+        load_model(tmp_path)
+
+
+def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ImprimaturError, match="holds no finished model"):
+        load_model(tmp_path)
