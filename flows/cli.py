@@ -37,6 +37,9 @@ PolicyFile = Annotated[
 AsOf = Annotated[str | None, typer.Option("--as-of", help="What held at this moment [default: now].")]
 KnownAt = Annotated[str | None, typer.Option("--known-at", help="As known at this moment [default: now].")]
 
+# numpy's BLAS on one thread: its threads wait in busy loops on a shared machine, and sums depend on their number
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -107,8 +110,10 @@ def nightly(
 
 
 def _run_nightly(config: Path, home: Path | None, as_json: bool) -> None:
+    from flows.job import check_job
     from flows.prefect_home import use_workspace
 
+    check_job(config, home)  # before Prefect starts: most mistakes are answered at once
     use_workspace(Workspace.at(home))
     from flows.nightly import nightly as flow
 

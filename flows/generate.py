@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pipeline.screening.gate import screen
 from prefect import flow
 
 from flows.audit import Audited, audit_stage
@@ -21,6 +20,7 @@ from pipeline.core.work import mapper, raise_failures
 from pipeline.core.workspace import Workspace
 from pipeline.credentials.batch import publish, stamp_shard, stamping_jobs
 from pipeline.generators.batch import batch_jobs, generate_shard
+from pipeline.screening.gate import screen
 
 
 def batch_seed(job: Job) -> int:

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import platform
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,14 +16,16 @@ from flows.progress import Stage
 from pipeline.catalog.database import open_catalog
 from pipeline.catalog.runs import Run, begin_run
 from pipeline.core.digests import json_digest, source_digest
-from pipeline.core.errors import EnvironmentFault, NeedsPerson
+from pipeline.core.errors import EnvironmentFault, ImprimaturError, NeedsPerson
 from pipeline.core.settings import JobSettings, load_job
 from pipeline.core.workspace import Workspace
 from pipeline.credentials.identity import Identity, ensure_identity
+from pipeline.credentials.watermark import MINIMUM_SIDE
 from pipeline.rights.findings import Purpose
 from pipeline.rights.policy import Policy, load_policy
 
 PACKAGES = ("prefect", "torch", "pillow", "pandas", "c2pa-python", "imagehash", "numpy", "pyarrow", "safetensors")
+LEAST_FREE_BYTES = 50_000_000  # catalog, Prefect's database and one small batch
 
 
 @dataclass(frozen=True)
@@ -52,14 +55,31 @@ class Job:
         return Purpose(self.settings.purpose, self.settings.commercial)
 
 
-def open_job(config: Path, home: Path | None) -> Job:
-    """Read the settings and check everything that can fail early: policy, certificate, disk. Then begin the run."""
+def check_job(config: Path, home: Path | None) -> tuple[JobSettings, Workspace, Policy, Identity]:
+    """Read the settings and check everything that can fail early: policy, disk, catalog, certificate."""
     settings = load_job(config)
+    side = settings.model.size * settings.batch.scale
+    if side < MINIMUM_SIDE:
+        raise ImprimaturError(
+            f"{config}: model.size x batch.scale gives images of {side} pixels; the watermark needs {MINIMUM_SIDE}",
+            f"set batch.scale to {-(-MINIMUM_SIDE // settings.model.size)} or more",
+        )
     policy = load_policy(settings.policy)
     workspace = Workspace.at(home)
-    catalog = open_catalog(workspace)
-    identity = ensure_identity(settings.credentials, workspace)
-    run = begin_run(catalog, settings.name, json_digest(settings.model_dump(mode="json")))
+    open_catalog(workspace)
+    free = shutil.disk_usage(workspace.home).free
+    if free < LEAST_FREE_BYTES:
+        raise EnvironmentFault(
+            f"only {free / 1e6:.0f} MB are free on the disk of {workspace.home}, {LEAST_FREE_BYTES / 1e6:.0f} are needed",
+            "free space or choose another --home; finished work is kept",
+        )
+    return settings, workspace, policy, ensure_identity(settings.credentials, workspace)
+
+
+def open_job(config: Path, home: Path | None) -> Job:
+    """Check a job and begin its run, or take up the unfinished one."""
+    settings, workspace, policy, identity = check_job(config, home)
+    run = begin_run(open_catalog(workspace), settings.name, json_digest(settings.model_dump(mode="json")))
     return Job(settings, workspace, policy, identity, run)
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from pipeline.screening.reasons import EXPLANATIONS as SCREENING_EXPLANATIONS
 
 from flows.audit import Audited
 from flows.generate import batch_seed
@@ -33,6 +32,7 @@ from pipeline.ingest import IngestTotals
 from pipeline.ingest.reasons import EXPLANATIONS as INGEST_EXPLANATIONS
 from pipeline.rights.policy import policy_digest
 from pipeline.rights.reasons import Reason
+from pipeline.screening.reasons import EXPLANATIONS as SCREENING_EXPLANATIONS
 
 
 @dataclass(frozen=True)

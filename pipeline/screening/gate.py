@@ -59,7 +59,9 @@ def screen(
     if len(training):
         nearest_allowed = allowed[training[of_training.indices[:, 0]]]
         _add(reasons, shown & ~nearest_allowed, ScreeningReason.NEAREST_NOT_ALLOWED)
-    nearest = _nearest_assets(guard.query(pictures), readable, list(known["asset"]))
+    of_any = guard.query(pictures)
+    _add(reasons, shown & of_any.strange, ScreeningReason.DEGENERATE)
+    nearest = _nearest_assets(of_any, readable, list(known["asset"]))
     return pd.DataFrame(
         {
             "index": generated["index"].to_numpy(dtype=np.int64),

@@ -25,6 +25,7 @@ _HELD_OUT = 1_000  # pictures that the thresholds are calibrated on
 _CHUNK = 16  # queries at a time: 18 views of each against every known picture
 _WINDOW = 5  # mean filter before the full comparison; with 3 a blurred copy was blocked less often (0.53, now 0.78)
 _SAME = 1e-3  # distance up to which a picture counts as the same in any case: rounding
+_STRANGER = 1.05  # how much farther than the farthest known picture counts as strange
 _SHIFTS = [(down, right) for down in (0, -1, 1) for right in (0, -1, 1)]
 _VIEWS = 2 * len(_SHIFTS)
 
@@ -38,6 +39,7 @@ class Nearest:
     indices: NDArray[np.int64]  # (M, k) rows of the known pictures; k = 5, or their number when there are fewer
     distances: Floats  # (M, k) of unit vectors: 0 the same up to exposure, 1.41 unrelated, 2 the negative
     copies: NDArray[np.bool_]  # (M,)
+    strange: NDArray[np.bool_]  # (M,) farther from every known picture than any known one was from the others
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class CopyGuard:
     index: Floats  # (N, components)
     distance_threshold: float
     ratio_threshold: float  # nearest distance over the mean of the next ones
+    strange_threshold: float
 
     @classmethod
     def fit(cls, thumbnails: NDArray[np.uint8], false_alarm_rate: float, seed: int) -> "CopyGuard":
@@ -64,13 +67,14 @@ class CopyGuard:
         sample = np.sort(rng.permutation(len(vectors))[:_BASIS_SAMPLE])
         mean, basis = _principal(vectors[sample])
         index: Floats = ((vectors - mean) @ basis).astype(np.float32)
-        guard = cls(thumbnails, mean, basis, index, _SAME, 0.0)
+        guard = cls(thumbnails, mean, basis, index, _SAME, 0.0, np.inf)
         held_out = np.sort(rng.permutation(len(vectors))[:_HELD_OUT])
         nearest, ratios = guard._left_out(held_out)
         return cls(
             thumbnails, mean, basis, index,
             max(_SAME, _low_quantile(nearest, false_alarm_rate / 2)),
             _low_quantile(ratios, false_alarm_rate / 2),
+            float(nearest.max(initial=0.0)) * _STRANGER or np.inf,
         )  # fmt: skip
 
     def among(self, rows: NDArray[np.int64]) -> "CopyGuard":
@@ -81,9 +85,10 @@ class CopyGuard:
         """The nearest known pictures of M queries, shape (M, 32, 32, 3) uint8, and which queries are copies."""
         indices, distances, _ = self._search(thumbnails, None)
         if not indices.shape[1]:
-            return Nearest(indices, distances, np.zeros(len(thumbnails), dtype=bool))
+            nothing = np.zeros(len(thumbnails), dtype=bool)
+            return Nearest(indices, distances, nothing, nothing)
         copies = (distances[:, 0] <= self.distance_threshold) | (_ratios(distances) < self.ratio_threshold)
-        return Nearest(indices, distances, copies)
+        return Nearest(indices, distances, copies, distances[:, 0] > self.strange_threshold)
 
     def _left_out(self, rows: NDArray[np.int64]) -> tuple[Floats, Floats]:
         """Distance of known pictures to their nearest different one, and its ratio to the next ones, (n,) each."""
@@ -182,8 +187,11 @@ def _principal(vectors: Floats) -> tuple[Floats, Floats]:
     """Mean (D,) and the first principal components (D, c) of vectors (n, D)."""
     mean = vectors.mean(axis=0) if len(vectors) else np.zeros(vectors.shape[1], dtype=np.float32)
     centred = vectors - mean
-    _, axes = np.linalg.eigh(centred.T @ centred)  # ascending
-    basis = np.ascontiguousarray(axes[:, : -_COMPONENTS - 1 : -1])
+    if len(vectors) < vectors.shape[1]:  # few pictures: their own span is enough, and found faster
+        axes = np.linalg.svd(centred, full_matrices=False)[2].T  # descending
+    else:
+        axes = np.linalg.eigh(centred.T @ centred)[1][:, ::-1]
+    basis = np.ascontiguousarray(axes[:, :_COMPONENTS])
     return mean.astype(np.float32), basis.astype(np.float32)
 
 

@@ -34,7 +34,12 @@ class Studio:
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a command of imprimatur to its end."""
         return subprocess.run(
-            self.command(*arguments), cwd=self.folder, env=self.environment(), capture_output=True, text=True, timeout=300
+            self.command(*arguments),
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=300,
         )
 
     def nightly(self, home: Path, config: Path | None = None) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import random
 import shutil
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pandas as pd
@@ -47,10 +46,15 @@ def check_equals_undisturbed(studio: Studio, finished: Finished, home: Path) -> 
     batch, before = workspace.batch(outcome["run"]), undisturbed.batch(outcome["run"])
     assert plain(read_table(batch / "batch.parquet")) == plain(read_table(before / "batch.parquet"))
     for folder in ("images", "quarantine"):
-        names = [sorted(path.name for path in (at / folder).iterdir()) if (at / folder).exists() else [] for at in (batch, before)]
+        names = [
+            sorted(path.name for path in (at / folder).iterdir()) if (at / folder).exists() else []
+            for at in (batch, before)
+        ]
         assert names[0] == names[1]
     decisions = [
-        read_table(next(place.home.glob("snapshots/*")) / "decisions.parquet")[["file", "decision", "reasons"]].map(str)
+        read_table(next(place.home.glob("snapshots/*")) / "decisions.parquet")[["file", "decision", "reasons"]].map(
+            str
+        )
         for place in (workspace, undisturbed)
     ]
     pd.testing.assert_frame_equal(*decisions)

@@ -24,7 +24,10 @@ def expected(studio: Studio) -> pd.DataFrame:
 
 def test_every_decision_is_the_one_written_down_by_hand(studio: Studio, finished: Finished) -> None:
     home = ["--home", str(finished.home)]
-    decided = {row["file"]: row["decision"] for row in studio.lines("audit", "decisions", "--dataset", "sample", *PURPOSE, *home)}
+    decided = {
+        row["file"]: row["decision"]
+        for row in studio.lines("audit", "decisions", "--dataset", "sample", *PURPOSE, *home)
+    }
     seen = studio.lines("ingest", "list", "--dataset", "sample", *home)
     decided |= {row["file"]: "rejected" for row in seen if row["status"] == "rejected"}
     wanted = expected(studio)["decision"].to_dict()
@@ -57,7 +60,9 @@ def test_published_files_are_trusted_and_known(studio: Studio, finished: Finishe
         assert row["ai_generated"] is True
         assert row["training_mining"]["cawg.ai_generative_training"] == "notAllowed"
         assert row["registry"]["batch"] == finished.outcome["run"]
-        assert [link["state"] for link in row["chain"]] == ["Trusted"] * 3 or all(link["state"] for link in row["chain"])
+        assert [link["state"] for link in row["chain"]] == ["Trusted"] * 3 or all(
+            link["state"] for link in row["chain"]
+        )
         assert len(row["chain"]) == 3, "output, model, snapshot"
 
 
@@ -96,7 +101,7 @@ def test_report_is_one_self_contained_page(finished: Finished) -> None:
     page = Path(finished.outcome["report"]).read_text()
     assert finished.outcome["snapshot"] in page and finished.outcome["model"] in page
     assert "http://" not in page.replace("http://www.w3.org", "") or "<script" not in page
-    assert "<script" not in page and "src=\"http" not in page
+    assert "<script" not in page and 'src="http' not in page
 
 
 def test_lineage_walks_both_ways(studio: Studio, finished: Finished) -> None:
@@ -114,7 +119,17 @@ def test_image_k_is_the_same_alone_as_in_its_batch(studio: Studio, finished: Fin
     table = read_table(Workspace(finished.home).batch(finished.outcome["run"]) / "batch.parquet")
     seed, model = str(table.seed.iloc[0]), finished.outcome["model"]
     studio.lines(
-        "generate", "--model", model, "--count", "3", "--seed", seed, "--out", str(tmp_path), "--home", str(finished.home)
+        "generate",
+        "--model",
+        model,
+        "--count",
+        "3",
+        "--seed",
+        seed,
+        "--out",
+        str(tmp_path),
+        "--home",
+        str(finished.home),
     )
     alone = read_table(tmp_path / "outputs.parquet")
     for row in alone.itertuples():
@@ -123,7 +138,9 @@ def test_image_k_is_the_same_alone_as_in_its_batch(studio: Studio, finished: Fin
         assert pixel_digest(grown) == table.generated_pixels[row.index]
 
 
-def test_the_next_night_reuses_the_model_and_makes_new_images(studio: Studio, finished: Finished, tmp_path: Path) -> None:
+def test_the_next_night_reuses_the_model_and_makes_new_images(
+    studio: Studio, finished: Finished, tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     shutil.copytree(finished.home, home)
     second = studio.nightly(home)

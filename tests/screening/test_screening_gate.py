@@ -170,3 +170,20 @@ def test_the_same_inputs_give_the_same_verdicts() -> None:
 def test_every_reason_is_explained_in_one_sentence() -> None:
     assert set(EXPLANATIONS) == set(ScreeningReason)
     assert all(text.endswith(".") and text.count(".") == 1 for text in EXPLANATIONS.values())
+
+
+def _hill(seed: int) -> Pixels:
+    """Drawings of one kind: a slope under a sky, whose height and tilt vary."""
+    rng = np.random.default_rng(seed)
+    height, tilt = rng.uniform(20, 44), rng.uniform(-0.4, 0.4)
+    rows, columns = np.mgrid[:64, :64]
+    ground = (rows > height + tilt * (columns - 32))[..., None]
+    return np.where(ground, rng.integers(20, 120, 3), rng.integers(130, 250, 3)).astype(np.uint8)
+
+
+def test_noise_is_degenerate_where_real_pictures_resemble_each_other() -> None:
+    known = _known([_hill(seed) for seed in range(60)])
+    noise = np.random.default_rng(5).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    verdicts = screen(_batch([_hill(1000), noise]), known, pd.DataFrame(), DuplicateSettings(), ScreeningSettings())
+    assert "DEGENERATE" not in verdicts.reasons[0]
+    assert "DEGENERATE" in verdicts.reasons[1]
