@@ -1,7 +1,9 @@
 """Flow matching (Lipman et al. 2023; Liu et al. 2023): a U-Net learns the velocity that carries noise to images.
 
 Straight paths x_t = (1 - t) noise + t image, velocity image - noise, logit-normal times (Esser et al. 2024),
-classifier-free guidance (Ho & Salimans 2022), Euler steps.
+classifier-free guidance (Ho & Salimans 2022), Euler steps. The network's output is the image, and the velocity
+follows from it (Li & He 2025): a small network over patches cannot carry the noise through, and would leave it in
+the picture.
 """
 
 import torch
@@ -9,35 +11,38 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.core.settings import ModelSettings
-from pipeline.generators.layers import UNet, halvings, multiple_of_eight
+from pipeline.generators.layers import ConditionalMLP, UNet, halvings, multiple_of_eight
 from pipeline.generators.protocol import Generator, Objective, Stage
 
+TIME_SHIFT = -0.4  # towards noise, where the layout of a picture is decided
 LABEL_DROPOUT = 0.1  # share of training examples shown without their class, for guidance
 
 
-def flow_loss(network: UNet, data: Tensor, labels: Tensor, random: torch.Generator) -> Tensor:
+def flow_loss(network: UNet | ConditionalMLP, data: Tensor, labels: Tensor, random: torch.Generator) -> Tensor:
     """Mean squared error of the velocity at logit-normal times. Scalar."""
     noise = torch.randn(data.shape, generator=random)
-    time = torch.randn(len(data), generator=random).sigmoid()
+    time = (torch.randn(len(data), generator=random) + TIME_SHIFT).sigmoid()
     dropped = torch.rand(len(data), generator=random) < LABEL_DROPOUT
     labels = torch.where(dropped, network.embed.label.num_embeddings - 1, labels)
-    mixed = torch.lerp(noise, data, time[:, None, None, None])
-    return functional.mse_loss(network(mixed, time, labels).float(), data - noise)
+    column = time.reshape(-1, *[1] * (data.dim() - 1))
+    mixed = torch.lerp(noise, data, column)
+    left = (1 - column).clamp(min=0.05)  # velocity = (image - mixed) / time left
+    return functional.mse_loss(network(mixed, time, labels).float() / left, data / left)
 
 
-def integrate(network: UNet, noise: Tensor, labels: Tensor, guidance: float, steps: int) -> Tensor:
-    """Carry noise (N, C, H, W) along the learned velocity from t = 0 to 1 in equal Euler steps."""
+def integrate(network: UNet | ConditionalMLP, noise: Tensor, labels: Tensor, guidance: float, steps: int) -> Tensor:
+    """Carry noise (N, ...) along the learned velocity from t = 0 to 1 in equal Euler steps."""
     x = noise
     anything = torch.full_like(labels, network.embed.label.num_embeddings - 1)
     for step in range(steps):
         time = torch.full((len(x),), step / steps)
         if guidance == 1.0:
-            velocity = network(x, time, labels).float()
+            image = network(x, time, labels).float()
         else:
             both = network(torch.cat([x, x]), torch.cat([time, time]), torch.cat([labels, anything])).float()
             towards, free = both.chunk(2)
-            velocity = free + guidance * (towards - free)
-        x = x + velocity / steps
+            image = free + guidance * (towards - free)
+        x = x + (image - x) / (steps - step)  # velocity times step length
     return x
 
 

@@ -73,8 +73,8 @@ class LatentGAN(Generator):
         super().__init__()
         self.settings = settings
         self.autoencoder = Autoencoder(settings)
-        self.noise_shape = self.autoencoder.latent_shape
-        size = self.autoencoder.latent_channels * self.autoencoder.side**2
+        self.noise_shape = (self.autoencoder.latent,)
+        size = self.autoencoder.latent
         self.generator = Maker(size, 4 * settings.width, classes)
         self.discriminator = Critic(size, 4 * settings.width, classes)
 
@@ -99,7 +99,7 @@ class LatentGAN(Generator):
         )
 
     def _pair(self, codes: Tensor, labels: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
-        real = self.autoencoder.draw(codes, random).flatten(1)
+        real = self.autoencoder.draw(codes, random)
         noise = torch.randn(real.shape, generator=random)
         fake: Tensor = self.generator(noise, labels)
         return real, fake
@@ -118,5 +118,4 @@ class LatentGAN(Generator):
 
     def sample(self, noise: Tensor, labels: Tensor, guidance: float) -> Tensor:
         """See Generator.sample; a GAN has no guidance."""
-        latents = self.generator(noise.flatten(1), labels)
-        return self.autoencoder.decode(latents.reshape(noise.shape))
+        return self.autoencoder.decode(self.generator(noise, labels))

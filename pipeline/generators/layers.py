@@ -88,6 +88,32 @@ class TimeAndClass(nn.Module):
         return functional.silu(embedded + self.label(labels))
 
 
+class ConditionalMLP(nn.Module):
+    """Residual blocks over a vector, modulated by time and class (FiLM)."""
+
+    def __init__(self, size: int, width: int, depth: int, classes: int) -> None:
+        super().__init__()
+        self.embed = TimeAndClass(classes, width)
+        self.first = nn.Linear(size, width)
+        self.films = nn.ModuleList(zero(nn.Linear(width, 2 * width)) for _ in range(depth))
+        self.norms = nn.ModuleList(nn.LayerNorm(width, elementwise_affine=False) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(width, 2 * width), nn.SiLU(), zero(nn.Linear(2 * width, width)))
+            for _ in range(depth)
+        )
+        self.last = nn.Sequential(nn.LayerNorm(width), zero(nn.Linear(width, size)))
+
+    def forward(self, x: Tensor, time: Tensor, labels: Tensor) -> Tensor:
+        """(N, size) -> (N, size)."""
+        condition = self.embed(time, labels)
+        x = self.first(x)
+        for film, norm, block in zip(self.films, self.norms, self.blocks, strict=True):
+            scale, shift = film(condition).chunk(2, dim=1)
+            x = x + block(norm(x) * (1 + scale) + shift)
+        result: Tensor = self.last(x)
+        return result
+
+
 class UNet(nn.Module):
     """A small class- and time-conditional U-Net with attention at its lowest resolution."""
 

@@ -18,7 +18,7 @@ from pipeline.core.shards import write_json
 from pipeline.generators.protocol import Generator, Objective, Stage
 
 THREADS = 2
-PROBE_SECONDS = 1.5  # for one number format of one stage
+PROBE_SHARE = 0.015  # of the budget, for one number format of one stage
 WARM_UP = 0.03  # fraction of a stage's steps
 
 
@@ -78,7 +78,7 @@ def make_plan(key: str, settings: ModelSettings, model: Generator, images: Tenso
         for stage in scratch.stages():
             with torch.no_grad():
                 examples = stage.examples([images]) if stage.examples else images
-            timed.append(_fastest(stage, examples))
+            timed.append(_fastest(stage, examples, 0.0 if settings.steps else PROBE_SHARE * settings.seconds))
     left = max(settings.seconds - (time.perf_counter() - started), 0.0)
     plans = []
     for number, (stage, (dtype, seconds)) in enumerate(zip(scratch.stages(), timed, strict=True)):
@@ -135,23 +135,23 @@ def take_turn(
     return loss.item()
 
 
-def _fastest(stage: Stage, examples: Tensor) -> tuple[str, float]:
+def _fastest(stage: Stage, examples: Tensor, limit: float) -> tuple[str, float]:
     """The faster number format and its seconds a step."""
-    seconds = {"float32": _seconds_a_step(stage, examples, "float32")}
+    seconds = {"float32": _seconds_a_step(stage, examples, "float32", limit)}
     if stage.mixed_precision:
-        seconds["bfloat16"] = _seconds_a_step(stage, examples, "bfloat16")
+        seconds["bfloat16"] = _seconds_a_step(stage, examples, "bfloat16", limit)
     dtype = min(seconds, key=lambda name: seconds[name])
     return dtype, seconds[dtype]
 
 
-def _seconds_a_step(stage: Stage, examples: Tensor, dtype: str) -> float:
+def _seconds_a_step(stage: Stage, examples: Tensor, dtype: str, limit: float) -> float:
     optimisers = [optimiser_of(objective) for objective in stage.objectives]
     batch = examples.repeat(math.ceil(stage.batch_size / len(examples)), *[1] * (examples.dim() - 1))
     batch = batch[: stage.batch_size]
     labels = torch.zeros(len(batch), dtype=torch.int64)
     taken: list[float] = []
     began = time.perf_counter()
-    while len(taken) < 3 or (len(taken) < 12 and time.perf_counter() - began < PROBE_SECONDS):
+    while len(taken) < 3 or (len(taken) < 12 and time.perf_counter() - began < limit):
         started = time.perf_counter()
         for objective, optimiser in zip(stage.objectives, optimisers, strict=True):
             take_turn(objective, optimiser, 1e-3, (batch, labels), len(taken), dtype)

@@ -1,7 +1,7 @@
 """A convolutional VAE with the analytic decoder variance of sigma-VAE (Rybkin et al. 2021) and a learned prior.
 
 A plain VAE's weakness is its prior, not its decoder (Dai & Wipf 2019): a second stage learns the latents' true
-distribution, class by class, by flow matching. The latent is a small feature map, so that texture has a place.
+distribution, class by class, by flow matching.
 """
 
 from collections.abc import Iterable
@@ -13,34 +13,29 @@ from torch.nn import functional
 
 from pipeline.core.settings import ModelSettings
 from pipeline.generators.flow_matching import flow_loss, integrate
-from pipeline.generators.layers import ResidualBlock, UNet, halvings, multiple_of_eight
+from pipeline.generators.layers import ConditionalMLP, ResidualBlock, halvings, multiple_of_eight
 from pipeline.generators.protocol import Generator, Objective, Stage
 
 AUTOENCODER_SHARE = 0.7  # of the budget; the rest goes to the prior
 
 
 class Autoencoder(nn.Module):
-    """Encoder to a Gaussian over a latent feature map, decoder back to the image."""
+    """Encoder to a Gaussian over a latent vector, decoder back to the image."""
 
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
         self.settings = settings
         count = halvings(settings.size)
-        self.side = settings.size >> count
-        self.latent_channels = 8 if settings.channels == 3 else 4
+        side = settings.size >> count
+        self.latent = 32 if settings.size < 48 else 64
         widths = [multiple_of_eight(settings.width * 2 ** min(level, 2) / 1.5) for level in range(count)]
-        self.encoder = _encoder(settings.channels, widths, 2 * self.latent_channels)
-        self.decoder = _decoder(self.latent_channels, widths[::-1], settings.channels)
+        self.encoder = _encoder(settings.channels, widths, side, 2 * self.latent)
+        self.decoder = _decoder(self.latent, widths[::-1], side, settings.channels)
         # statistics of the training set's latents, set when the second stage begins
-        self.register_buffer("mean", torch.zeros(self.latent_channels, 1, 1))
-        self.register_buffer("scale", torch.ones(self.latent_channels, 1, 1))
+        self.register_buffer("mean", torch.zeros(self.latent))
+        self.register_buffer("scale", torch.ones(self.latent))
         self.mean: Tensor
         self.scale: Tensor
-
-    @property
-    def latent_shape(self) -> tuple[int, int, int]:
-        """Channels, height, width of one latent."""
-        return self.latent_channels, self.side, self.side
 
     def objective(self) -> Objective:
         """The evidence lower bound."""
@@ -55,27 +50,26 @@ class Autoencoder(nn.Module):
         return (error + 1e-5).log() / 2 + divergence / images[0].numel()
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and log variance (N, *latent_shape) of the latents of images (N, C, H, W) in [-1, 1]."""
+        """Mean and log variance (N, latent) of the latents of images (N, C, H, W) in [-1, 1]."""
         mean, log_variance = self.encoder(images).float().chunk(2, dim=1)
         return mean, log_variance.clamp(-12, 4)
 
     def encode_all(self, batches: Iterable[Tensor]) -> Tensor:
-        """Means and log variances (N, 2, *latent_shape) of all images; their statistics are kept for decoding."""
+        """Means and log variances (N, 2, latent) of all images; their statistics are kept for decoding."""
         codes = torch.cat([torch.stack(self.encode(images), dim=1) for images in batches])
         mean, log_variance = codes.unbind(1)
-        self.mean.copy_(mean.mean(dim=(0, 2, 3))[:, None, None])
-        spread = mean.var(dim=(0, 2, 3)) + log_variance.exp().mean(dim=(0, 2, 3))
-        self.scale.copy_(spread.sqrt()[:, None, None])
+        self.mean.copy_(mean.mean(dim=0))
+        self.scale.copy_((mean.var(dim=0, correction=0) + log_variance.exp().mean(dim=0)).sqrt())
         return codes
 
     def draw(self, codes: Tensor, random: torch.Generator) -> Tensor:
-        """Standardised latents drawn from codes (N, 2, *latent_shape)."""
+        """Standardised latents drawn from codes (N, 2, latent)."""
         mean, log_variance = codes.unbind(1)
         latents = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=random)
         return (latents - self.mean) / self.scale
 
     def decode(self, standardised: Tensor) -> Tensor:
-        """Images in [0, 1] from standardised latents (N, *latent_shape)."""
+        """Images in [0, 1] from standardised latents (N, latent)."""
         images: Tensor = self.decoder(standardised * self.scale + self.mean).float()
         return (images / 2 + 0.5).clamp(0, 1)
 
@@ -89,8 +83,8 @@ class VAE(Generator):
         super().__init__()
         self.settings = settings
         self.autoencoder = Autoencoder(settings)
-        self.noise_shape = self.autoencoder.latent_shape
-        self.prior = UNet(self.noise_shape[0], [2 * multiple_of_eight(settings.width)], 2, classes)
+        self.noise_shape = (self.autoencoder.latent,)
+        self.prior = ConditionalMLP(self.autoencoder.latent, 5 * multiple_of_eight(settings.width), 4, classes)
 
     def stages(self) -> tuple[Stage, ...]:
         """The autoencoder, then the prior over its latents."""
@@ -109,15 +103,17 @@ class VAE(Generator):
         return self.autoencoder.decode(integrate(self.prior, noise, labels, guidance, self.euler_steps))
 
 
-def _encoder(channels: int, widths: list[int], outputs: int) -> nn.Sequential:
+def _encoder(channels: int, widths: list[int], side: int, outputs: int) -> nn.Sequential:
     layers: list[nn.Module] = [nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, widths[0], 3, padding=1)]
     for width, lower in pairwise(widths):
         layers += [nn.SiLU(), nn.Conv2d(width, lower, 4, stride=2, padding=1), ResidualBlock(lower, lower)]
-    return nn.Sequential(*layers, nn.GroupNorm(8, widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], outputs, 1))
+    layers += [nn.GroupNorm(8, widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], 32, 1), nn.Flatten()]
+    return nn.Sequential(*layers, nn.SiLU(), nn.Linear(32 * side**2, outputs))
 
 
-def _decoder(inputs: int, widths: list[int], channels: int) -> nn.Sequential:
-    layers: list[nn.Module] = [nn.Conv2d(inputs, widths[0], 3, padding=1), ResidualBlock(widths[0], widths[0])]
+def _decoder(inputs: int, widths: list[int], side: int, channels: int) -> nn.Sequential:
+    layers: list[nn.Module] = [nn.Linear(inputs, 32 * side**2), nn.Unflatten(1, (32, side, side))]
+    layers += [nn.Conv2d(32, widths[0], 3, padding=1), ResidualBlock(widths[0], widths[0])]
     for lower, width in pairwise(widths):
         layers += [nn.Conv2d(lower, 4 * width, 1), nn.PixelShuffle(2), ResidualBlock(width, width)]
     last = nn.Conv2d(widths[-1], 4 * channels, 3, padding=1)
