@@ -70,7 +70,7 @@ def check_job(config: Path, home: Path | None) -> tuple[JobSettings, Workspace, 
     free = shutil.disk_usage(workspace.home).free
     if free < LEAST_FREE_BYTES:
         raise EnvironmentFault(
-            f"only {free / 1e6:.0f} MB are free on the disk of {workspace.home}, {LEAST_FREE_BYTES / 1e6:.0f} are needed",
+            f"only {free / 1e6:.0f} MB are free for {workspace.home}, {LEAST_FREE_BYTES / 1e6:.0f} are needed",
             "free space or choose another --home; finished work is kept",
         )
     return settings, workspace, policy, ensure_identity(settings.credentials, workspace)

@@ -19,7 +19,7 @@ class ScreeningReason(StrEnum):
 EXPLANATIONS: dict[ScreeningReason, str] = {
     ScreeningReason.UNREADABLE_IMAGE: "The generated file cannot be decoded as an image.",
     ScreeningReason.BLANK: "The image shows nothing: its brightness hardly varies.",
-    ScreeningReason.DEGENERATE: "The image is less like any known one than real images are like each other: noise, say.",
+    ScreeningReason.DEGENERATE: "The image is like no known one, less than real images are like each other.",
     ScreeningReason.DUPLICATE_IN_BATCH: "An image with a lower number in this batch looks the same, and is kept.",
     ScreeningReason.DUPLICATE_OF_EARLIER: "An image published from an earlier batch looks the same.",
     ScreeningReason.NEAR_COPY_OF_TRAINING: (

@@ -1,4 +1,4 @@
-"""Bad input: a message that names the thing and the fix, the right exit code, no traceback, nothing half-published."""
+"""Bad input: a message with the fix, the right exit code, no traceback, nothing half-published."""
 
 import subprocess
 from datetime import UTC, datetime, timedelta
