@@ -39,3 +39,11 @@ def test_every_command_is_documented() -> None:
     shown = "\n".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
     for name in typer.main.get_command(app).commands:  # type: ignore[attr-defined]
         assert re.search(rf"`?imprimatur {name}\b|`{name}", shown), f"{name} is in no document"
+
+
+def test_every_reason_code_is_documented_with_its_sentence() -> None:
+    from flows.report import explanations
+
+    written = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    for code, sentence in explanations().items():
+        assert f"| `{code}` | {sentence} |" in written
