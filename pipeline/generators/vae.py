@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.core.settings import ModelSettings
-from pipeline.generators.flow_matching import flow_loss, integrate
+from pipeline.generators.flow_matching import flow_loss, integrate, patch_side
 from pipeline.generators.layers import ConditionalMLP, ResidualBlock, halvings, multiple_of_eight
 from pipeline.generators.protocol import Generator, Objective, Stage
 
-AUTOENCODER_SHARE = 0.7  # of the budget; the rest goes to the prior
+AUTOENCODER_SHARE = 0.75  # of the budget; the rest goes to the prior
 
 
 class Autoencoder(nn.Module):
@@ -25,12 +25,17 @@ class Autoencoder(nn.Module):
     def __init__(self, settings: ModelSettings) -> None:
         super().__init__()
         self.settings = settings
-        count = halvings(settings.size)
-        side = settings.size >> count
-        self.latent = 32 if settings.size < 48 else 64
-        widths = [multiple_of_eight(settings.width * 2 ** min(level, 2) / 1.5) for level in range(count)]
-        self.encoder = _encoder(settings.channels, widths, side, 2 * self.latent)
-        self.decoder = _decoder(self.latent, widths[::-1], side, settings.channels)
+        self.latent = 32 if settings.size < 48 else 128
+        patch = patch_side(settings.size)
+        count = halvings(settings.size // patch)
+        side = settings.size // patch >> count
+        widths = [multiple_of_eight(settings.width * 2 ** min(level + 1, 2) / 1.5) for level in range(count + 1)]
+        self.encoder = nn.Sequential(
+            nn.PixelUnshuffle(patch), _encoder(patch**2 * settings.channels, widths, side, 2 * self.latent)
+        )
+        self.decoder = nn.Sequential(
+            _decoder(self.latent, widths[::-1], side, patch**2 * settings.channels), nn.PixelShuffle(patch)
+        )
         # statistics of the training set's latents, set when the second stage begins
         self.register_buffer("mean", torch.zeros(self.latent))
         self.register_buffer("scale", torch.ones(self.latent))
@@ -104,7 +109,7 @@ class VAE(Generator):
 
 
 def _encoder(channels: int, widths: list[int], side: int, outputs: int) -> nn.Sequential:
-    layers: list[nn.Module] = [nn.PixelUnshuffle(2), nn.Conv2d(4 * channels, widths[0], 3, padding=1)]
+    layers: list[nn.Module] = [nn.Conv2d(channels, widths[0], 3, padding=1), ResidualBlock(widths[0], widths[0])]
     for width, lower in pairwise(widths):
         layers += [nn.SiLU(), nn.Conv2d(width, lower, 4, stride=2, padding=1), ResidualBlock(lower, lower)]
     layers += [nn.GroupNorm(8, widths[-1]), nn.SiLU(), nn.Conv2d(widths[-1], 32, 1), nn.Flatten()]
@@ -116,5 +121,5 @@ def _decoder(inputs: int, widths: list[int], side: int, channels: int) -> nn.Seq
     layers += [nn.Conv2d(32, widths[0], 3, padding=1), ResidualBlock(widths[0], widths[0])]
     for lower, width in pairwise(widths):
         layers += [nn.Conv2d(lower, 4 * width, 1), nn.PixelShuffle(2), ResidualBlock(width, width)]
-    last = nn.Conv2d(widths[-1], 4 * channels, 3, padding=1)
-    return nn.Sequential(*layers, nn.GroupNorm(8, widths[-1]), nn.SiLU(), last, nn.PixelShuffle(2))
+    last = nn.Conv2d(widths[-1], channels, 3, padding=1)
+    return nn.Sequential(*layers, nn.GroupNorm(8, widths[-1]), nn.SiLU(), last)
