@@ -37,7 +37,9 @@ def snapshot_row(catalog: Engine, identifier: str) -> Row[Any]:
     with catalog.connect() as connection:
         row = connection.execute(select(snapshots).where(snapshots.c.id == identifier)).first()
     if row is None:
-        raise ImprimaturError(f"snapshot {identifier!r} is not in this workspace", "imprimatur snapshot --dataset NAME")
+        raise ImprimaturError(
+            f"snapshot {identifier!r} is not in this workspace", "imprimatur snapshot --dataset NAME"
+        )
     return row
 
 

@@ -70,14 +70,14 @@ class DatasetSettings(Settings):
 class ModelSettings(Settings):
     """What is trained, on which image shape, and for how long (seconds, or steps when they must be exact)."""
 
-    kind: Literal["vae", "gan", "flow_matching"] = "flow_matching"
+    kind: Literal["vae", "gan", "flow_matching"] = "vae"
     size: int = Field(64, ge=16, le=256, multiple_of=4)
     channels: Literal[1, 3] = 3
     seconds: float = Field(100.0, gt=0)
     steps: int | None = Field(None, gt=0)
-    batch_size: int = Field(64, ge=2)
+    batch_size: int = Field(32, ge=2)
     learning_rate: float = Field(2e-3, gt=0)
-    width: int = Field(48, ge=8)
+    width: int = Field(32, ge=8)
     seed: int = 0
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 
 import torch
 from torch import Tensor
@@ -78,7 +79,7 @@ def make_plan(key: str, settings: ModelSettings, model: Generator, images: Tenso
         for stage in scratch.stages():
             with torch.no_grad():
                 examples = stage.examples([images]) if stage.examples else images
-            timed.append(_fastest(stage, examples, 0.0 if settings.steps else PROBE_SHARE * settings.seconds))
+            timed.append(_probe(stage, examples, settings))
     left = max(settings.seconds - (time.perf_counter() - started), 0.0)
     plans = []
     for number, (stage, (dtype, seconds)) in enumerate(zip(scratch.stages(), timed, strict=True)):
@@ -135,8 +136,11 @@ def take_turn(
     return loss.item()
 
 
-def _fastest(stage: Stage, examples: Tensor, limit: float) -> tuple[str, float]:
-    """The faster number format and its seconds a step."""
+def _probe(stage: Stage, examples: Tensor, settings: ModelSettings) -> tuple[str, float]:
+    """The faster number format and its seconds a step. Exact steps are for exact weights: no probe decides there."""
+    if settings.steps:
+        return "float32", 0.0
+    limit = PROBE_SHARE * settings.seconds
     seconds = {"float32": _seconds_a_step(stage, examples, "float32", limit)}
     if stage.mixed_precision:
         seconds["bfloat16"] = _seconds_a_step(stage, examples, "bfloat16", limit)
@@ -156,4 +160,4 @@ def _seconds_a_step(stage: Stage, examples: Tensor, dtype: str, limit: float) ->
         for objective, optimiser in zip(stage.objectives, optimisers, strict=True):
             take_turn(objective, optimiser, 1e-3, (batch, labels), len(taken), dtype)
         taken.append(time.perf_counter() - started)
-    return min(taken)  # what the machine can do; slower steps allocated memory or shared the machine
+    return median(taken[1:])  # the first step allocates

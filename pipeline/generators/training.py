@@ -142,7 +142,7 @@ def _run_stage(
         rows = _permutation(len(rows), seed, "encoded")[:LARGEST_ENCODING]
         with torch.no_grad():
             encoded = stage.examples(feeder.all_images(rows))
-    labels = torch.from_numpy(feeder.data.labels)
+    labels = torch.from_numpy(feeder.data.labels.copy())
     saved = time.monotonic()
     for step in range(state.step, steps):
         picked = _rows_of_step(len(rows), step, size, seed)

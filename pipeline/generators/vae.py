@@ -16,7 +16,7 @@ from pipeline.generators.flow_matching import flow_loss, integrate, patch_side
 from pipeline.generators.layers import ConditionalMLP, ResidualBlock, halvings, multiple_of_eight
 from pipeline.generators.protocol import Generator, Objective, Stage
 
-AUTOENCODER_SHARE = 0.75  # of the budget; the rest goes to the prior
+AUTOENCODER_SHARE = 0.85  # of the budget; the rest goes to the prior
 
 
 class Autoencoder(nn.Module):
