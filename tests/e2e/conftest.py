@@ -71,7 +71,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Studio:
     job = yaml.safe_load((ROOT / "configs" / "nightly.yaml").read_text())
     job["datasets"][0]["source"] = str(sample)
     # steps, not seconds: the weights must be the same in every workspace
-    job["model"] = {"kind": "vae", "size": 32, "steps": 60, "width": 16}
+    job["model"] = {"kind": "vae", "size": 32, "steps": 300, "width": 16}
     job["batch"] = {"count": 40, "shard_size": 16, "scale": 2}
     job["work"] = {"workers": 2, "shard_size": 64}
     config = folder / "nightly.yaml"

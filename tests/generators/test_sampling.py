@@ -21,7 +21,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """A tiny trained model of each kind."""
     data = striped_set()
     path = tmp_path_factory.mktemp(request.param)
-    return train(tiny(request.param), data, merkle_root(data.assets), path).folder
+    return train(tiny(request.param, steps=80), data, merkle_root(data.assets), path).folder
 
 
 def drawn_in_process(folder: Path, indices: list[int]) -> NDArray[np.uint8]:

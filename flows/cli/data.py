@@ -1,0 +1,47 @@
+"""Commands on datasets: ingest, dedup."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.options import Dataset, Home, Json, emit
+from pipeline.core.workspace import Workspace
+
+app = typer.Typer()
+
+
+@app.command()
+def ingest(
+    source: Annotated[str, typer.Argument(help="A folder, file or URL; or `list`: what was seen of --dataset.")],
+    dataset: Dataset,
+    mapping: Annotated[
+        Path | None, typer.Option("--mapping", help="YAML: columns, values, licence, table, ...")
+    ] = None,
+    licence: Annotated[str | None, typer.Option("--licence", help="The dataset's own licence.")] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Ingest a licensed dataset; or list every file that was seen of one."""
+    from flows.commands.data import dataset_settings, listed_files
+    from pipeline.core.settings import WorkSettings
+    from pipeline.ingest import ingest_dataset
+
+    workspace = Workspace.at(home)
+    if source == "list":
+        for row in listed_files(workspace, dataset):
+            emit(row, as_json, f"{row['status']:<9} {row['reason'] or '-':<22} {row['file']}")
+        return
+    totals = ingest_dataset(dataset_settings(dataset, source, mapping, licence), workspace, WorkSettings())
+    value = {name: getattr(totals, name) for name in ("dataset", "seen", "accepted", "rejected", "duplicates")}
+    text = ", ".join(f"{count:,} {name}" for name, count in list(value.items())[1:])
+    emit(value, as_json, f"{dataset}: {text}")
+
+
+@app.command()
+def dedup(source: Annotated[str, typer.Argument(help="A folder of images.")], as_json: Json = False) -> None:
+    """Find near-duplicate groups in a folder; nothing is changed."""
+    from flows.commands.data import duplicate_files
+
+    for group in duplicate_files(source):
+        emit(group, as_json, f"group {group['group']}: kept {group['kept']}; " + ", ".join(group["files"]))

@@ -1,0 +1,44 @@
+"""Stamp and verify files."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flows.commands.given import given_credentials
+from pipeline.core.errors import ImprimaturError
+from pipeline.core.workspace import Workspace
+
+IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".avif"}
+Row = dict[str, Any]
+
+
+def stamp_paths(workspace: Workspace, paths: list[Path], out: Path, config: Path | None) -> Iterator[Row]:
+    """Stamp images into `out`."""
+    from pipeline.credentials.stamp_files import stamp_files
+
+    yield from stamp_files(image_files(paths), out, given_credentials(config), workspace)
+
+
+def verify_paths(workspace: Workspace, paths: list[Path], anchors: list[Path], config: Path | None) -> Iterator[Row]:
+    """What each file's credential shows, against the given anchors and those of the workspace's identity."""
+    from pipeline.credentials.identity import ensure_identity
+    from pipeline.credentials.verify import read_anchors, verify
+
+    pems = read_anchors(anchors)
+    known, watermark_key = workspace.catalog.exists(), None
+    if known:  # verifying alone must not make a workspace or keys
+        identity = ensure_identity(given_credentials(config), workspace)
+        pems, watermark_key = [*pems, identity.anchors_pem], identity.watermark_key
+    for path in image_files(paths):
+        yield verify(path, pems, workspace if known else None, watermark_key).as_json()
+
+
+def image_files(paths: list[Path]) -> Iterator[Path]:
+    """The files given, and the images below the folders given. Raises ImprimaturError for a missing path."""
+    for path in paths:
+        if path.is_dir():
+            yield from sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGES and file.is_file())
+        elif path.exists():
+            yield path
+        else:
+            raise ImprimaturError(f"{path}: no such file or folder", "name an existing one")

@@ -1,0 +1,47 @@
+"""Ingest and list datasets, find duplicates."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from flows.commands.given import validated
+from pipeline.catalog.assets import read_fingerprints, read_inventory
+from pipeline.core.settings import DatasetSettings, DuplicateSettings, WorkSettings, load_mapping
+from pipeline.core.shards import rows_of
+from pipeline.core.workspace import Workspace
+
+Row = dict[str, Any]
+
+
+def dataset_settings(name: str, source: str, mapping: Path | None, licence: str | None) -> DatasetSettings:
+    """A dataset named on the command line; `mapping` holds whatever else DatasetSettings knows."""
+    given = load_mapping(mapping) if mapping else {}
+    if licence is not None:
+        given["licence"] = licence
+    return validated(DatasetSettings, {"name": name, "source": source, **given}, mapping)
+
+
+def listed_files(workspace: Workspace, dataset: str) -> Iterator[Row]:
+    """Every file that was seen of a dataset, accepted or not."""
+    columns = ["file", "asset", "status", "reason", "sha256", "pixels", "duplicate_of"]
+    yield from rows_of(read_inventory(workspace, dataset, columns)[columns])
+
+
+def duplicate_files(source: str) -> Iterator[Row]:
+    """Near-duplicate groups of a source, read in a scratch workspace."""
+    from pipeline.ingest import ingest_dataset
+    from pipeline.similarity.fingerprints import thumbnails
+    from pipeline.similarity.groups import duplicate_groups
+
+    with tempfile.TemporaryDirectory() as scratch:
+        workspace = Workspace(Path(scratch))
+        ingest_dataset(DatasetSettings(name="source", source=source, store="reference"), workspace, WorkSettings())
+        files = read_inventory(workspace, "source")
+        files = files[files.status == "accepted"].merge(read_fingerprints(workspace, "source"), on="asset")
+    numbers = duplicate_groups(
+        list(files.phash), files.flatness.to_numpy(), thumbnails(list(files.thumbnail)), list(files.pixels),
+        DuplicateSettings(),
+    )  # fmt: skip
+    for number, group in files.assign(group=numbers).query("group >= 0").groupby("group"):
+        yield {"group": int(str(number)), "files": list(group.file), "kept": group.file.iloc[0]}

@@ -1,0 +1,121 @@
+"""Import events, decide, snapshot, trace."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import pandas as pd
+
+from flows.commands.given import validated
+from pipeline.catalog.assets import read_fingerprints, read_inventory
+from pipeline.catalog.database import open_catalog
+from pipeline.catalog.ledger import append_events, ledger_head, read_events
+from pipeline.catalog.records import dataset_licence
+from pipeline.core.errors import ImprimaturError
+from pipeline.core.moments import now, parse_moment
+from pipeline.core.settings import ConsentFile, DuplicateSettings, Use, load_mapping
+from pipeline.core.shards import rows_of
+from pipeline.core.workspace import Workspace
+from pipeline.rights.findings import Purpose
+from pipeline.rights.policy import load_policy
+
+if TYPE_CHECKING:
+    from pipeline.rights.snapshot import Snapshot
+
+
+Row = dict[str, Any]
+
+
+def import_events(workspace: Workspace, path: Path, mapping: Path | None, dataset: str) -> dict[str, int]:
+    """Append the consent events of a file to the ledger."""
+    from pipeline.rights.events import read_event_file
+
+    file = validated(ConsentFile, {"file": str(path), **(load_mapping(mapping) if mapping else {})}, mapping)
+    events = read_event_file(path, file, dataset, recorded_at=now())
+    appended = append_events(open_catalog(workspace), events)
+    unreadable = sum(event.action == "unreadable" for event in events)
+    return {"imported": appended.imported, "already_known": appended.already_known, "unreadable": unreadable}
+
+
+def parse_purpose(text: str) -> Purpose:
+    """`train_generative:commercial` or `train_generative`."""
+    use, _, commercial = text.partition(":")
+    if use not in get_args(Use) or commercial not in ("", "commercial"):
+        raise ImprimaturError(
+            f"--purpose: {text!r} is not a purpose", f"write {', '.join(get_args(Use))}, with :commercial or without"
+        )
+    return Purpose(use, bool(commercial))  # type: ignore[arg-type]
+
+
+def decide_dataset(
+    workspace: Workspace, dataset: str, purpose: str, policy: Path | None, as_of: str | None, known_at: str | None
+) -> Iterator[Row]:
+    """The decision on every accepted file of a dataset."""
+    decisions = _decisions(workspace, [dataset], parse_purpose(purpose), policy, *_moments(as_of, known_at))
+    for row in rows_of(decisions):
+        yield {
+            "file": row["file"],
+            "asset": row["asset"],
+            "decision": row["decision"],
+            "reasons": list(row["reasons"]),
+            "evidence": list(row["evidence"]),
+            "licence": row["licence"],
+            "obligations": list(row["obligations"]),
+        }
+
+
+def snapshot_datasets(
+    workspace: Workspace,
+    datasets: list[str],
+    purpose: str,
+    policy: Path | None,
+    as_of: str | None,
+    known_at: str | None,
+) -> "Snapshot":
+    """Decide, select and sign."""
+    from pipeline.rights.selection import select
+    from pipeline.rights.snapshot import make_snapshot
+
+    wanted, (held, known) = parse_purpose(purpose), _moments(as_of, known_at)
+    decisions = _decisions(workspace, datasets, wanted, policy, held, known)
+    fingerprints = pd.concat([read_fingerprints(workspace, name) for name in datasets])
+    selection = select(_inventories(workspace, datasets), decisions, fingerprints, DuplicateSettings())
+    head = ledger_head(open_catalog(workspace), known)
+    return make_snapshot(workspace, selection, decisions, wanted, load_policy(policy), held, known, head)
+
+
+def trace(workspace: Workspace, subject: str) -> Row:
+    """Walk the chain from an output's file or id, or from an asset."""
+    from pipeline.audit.lineage import trace_asset, trace_output
+    from pipeline.core.digests import file_sha256
+
+    path = Path(subject)
+    reference = file_sha256(path) if path.is_file() else subject
+    try:
+        return trace_output(workspace, reference)
+    except ImprimaturError:
+        return trace_asset(workspace, reference)
+
+
+def _moments(as_of: str | None, known_at: str | None) -> tuple[str, str]:
+    moment = now()
+    return (
+        parse_moment(as_of, "--as-of") if as_of else moment,
+        parse_moment(known_at, "--known-at") if known_at else moment,
+    )
+
+
+def _inventories(workspace: Workspace, datasets: list[str]) -> pd.DataFrame:
+    return pd.concat([read_inventory(workspace, name).assign(dataset=name) for name in datasets])
+
+
+def _decisions(
+    workspace: Workspace, datasets: list[str], purpose: Purpose, policy: Path | None, as_of: str, known_at: str
+) -> pd.DataFrame:
+    from pipeline.rights.decision import decide
+
+    catalog = open_catalog(workspace)
+    licences = {name: dataset_licence(catalog, name) for name in datasets}
+    events = read_events(catalog, known_at)
+    inventories = _inventories(workspace, datasets)
+    return decide(inventories, licences, events, purpose, load_policy(policy), as_of, known_at)
