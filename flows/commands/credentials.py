@@ -21,14 +21,14 @@ def stamp_paths(workspace: Workspace, paths: list[Path], out: Path, config: Path
 
 def verify_paths(workspace: Workspace, paths: list[Path], anchors: list[Path], config: Path | None) -> Iterator[Row]:
     """What each file's credential shows, against the given anchors and those of the workspace's identity."""
-    from pipeline.credentials.identity import ensure_identity
+    from pipeline.credentials.identity import verification_keys
     from pipeline.credentials.verify import read_anchors, verify
 
     pems = read_anchors(anchors)
     known, watermark_key = workspace.catalog.exists(), None
     if known:  # verifying alone must not make a workspace or keys
-        identity = ensure_identity(given_credentials(config), workspace)
-        pems, watermark_key = [*pems, identity.anchors_pem], identity.watermark_key
+        ours, watermark_key = verification_keys(given_credentials(config), workspace)
+        pems = [*pems, ours]
     for path in image_files(paths):
         yield verify(path, pems, workspace if known else None, watermark_key).as_json()
 

@@ -30,8 +30,8 @@ def find_report(workspace: Workspace, run: str | None) -> Row:
 
 def web_app(workspace: Workspace, config: Path | None) -> "FastAPI":
     """The web server's application."""
-    from pipeline.credentials.identity import ensure_identity
+    from pipeline.credentials.identity import verification_keys
     from pipeline.web.app import create_app
 
-    identity = ensure_identity(given_credentials(config), workspace)
-    return create_app(workspace, [identity.anchors_pem], identity.watermark_key)
+    anchors, watermark_key = verification_keys(given_credentials(config), workspace)
+    return create_app(workspace, [anchors], watermark_key)

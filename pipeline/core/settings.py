@@ -3,7 +3,7 @@
 import difflib
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -108,23 +108,56 @@ class ScreeningSettings(Settings):
     minimum_deviation: float = Field(4.0, ge=0)  # standard deviation in grey levels; below it the image is blank
 
 
+class HttpSigner(Settings):
+    """A key in a service that takes Google Cloud KMS's `asymmetricSign` request."""
+
+    kind: Literal["http"]
+    url: str  # .../cryptoKeyVersions/1:asymmetricSign
+    token_file: Path | None = None  # bearer token, mode 0600; read again for each signature, for tokens that change
+    timeout: float = Field(10.0, gt=0)  # seconds
+
+
+class Pkcs11Signer(Settings):
+    """A key in a hardware token (PKCS#11); needs the extra `pkcs11`."""
+
+    kind: Literal["pkcs11"]
+    module: Path  # the token maker's library, as /usr/lib/softhsm/libsofthsm2.so
+    token: str  # label
+    key: str  # label of the private key
+    pin_file: Path  # mode 0600
+
+
+class PythonSigner(Settings):
+    """A function of one's own: bytes to sign -> signature."""
+
+    kind: Literal["python"]
+    function: str = Field(pattern=r"^[\w.]+:\w+$")  # package.module:name
+
+
+RemoteKey = HttpSigner | Pkcs11Signer | PythonSigner
+
+
 class CredentialSettings(Settings):
-    """Who signs, and what the credential says. Without certificate and key: a development identity."""
+    """Who signs, and what the credential says. Without a certificate: a development identity."""
 
     provider: str = "Imprimatur development studio"
     system: str = "imprimatur"
     publish: Literal["development", "production"] = "development"
     certificate: Path | None = None  # PEM chain, end entity first
     private_key: Path | None = None  # PEM, PKCS#8, mode 0600
-    anchors: Path | None = None  # PEM trust anchors
+    signer: Annotated[RemoteKey | None, Field(discriminator="kind")] = None  # or where else the key is
+    anchors: Path | None = None  # PEM trust anchors: of the certificate, of retired ones, of the TSA
     algorithm: Literal["es256", "es384", "ps256", "ed25519"] = "es256"
-    timestamp_url: str | None = None
+    timestamp_url: str | None = Field(None, pattern=r"^https?://")  # RFC 3161 time-stamping authority (TSA)
     training_mining: Literal["notAllowed", "allowed"] = "notAllowed"
 
     @model_validator(mode="after")
     def _complete(self) -> "CredentialSettings":
-        if (self.certificate is None) != (self.private_key is None):
-            raise ValueError("certificate and private_key belong together: give both or neither")
+        keys = (self.private_key is not None) + (self.signer is not None)
+        if keys != (self.certificate is not None):
+            raise ValueError(
+                "a certificate and its key belong together: give certificate and either private_key or signer"
+            )
         if self.certificate is not None and self.anchors is None:
             raise ValueError("anchors: name the PEM file of the root that the certificate chains up to")
         return self
@@ -218,13 +251,17 @@ def explained(path: Path, model: type[Settings], error: ValidationError) -> Impr
 
 def _known_keys(model: type[Settings], location: tuple[Any, ...]) -> list[str]:
     """Field names of the settings block at `location` inside `model`."""
+    kinds: list[type[Settings]] = []
     for part in location:
         if isinstance(part, int):
             continue
+        if part not in model.model_fields:  # the tag of one of several kinds
+            model = next(kind for kind in kinds if part in get_args(kind.model_fields["kind"].annotation))
+            continue
         annotation = model.model_fields[part].annotation
         candidates = [annotation, *getattr(annotation, "__args__", ())]
-        inner = [c for c in candidates if isinstance(c, type) and issubclass(c, Settings)]
-        if not inner:
+        kinds = [c for c in candidates if isinstance(c, type) and issubclass(c, Settings)]
+        if not kinds:
             return []
-        model = inner[0]
+        model = kinds[0]
     return list(model.model_fields)

@@ -103,9 +103,9 @@ def common_name(certificate: x509.Certificate) -> str:
     return str(names[0].value) if names else certificate.subject.rfc4514_string()
 
 
-def certificate_faults(certificate: Path, key: Path, anchors: Path, algorithm: str) -> list[str]:
-    """What is wrong with a signing identity, one sentence a fault that names the file; empty when it can sign."""
-    missing = [f"{path}: no such file" for path in (certificate, key, anchors) if not path.is_file()]
+def certificate_faults(certificate: Path, anchors: Path, algorithm: str) -> list[str]:
+    """What is wrong with a certificate chain, one sentence a fault that names the file; empty when it may sign."""
+    missing = [f"{path}: no such file" for path in (certificate, anchors) if not path.is_file()]
     if missing:
         return missing
     chain, roots = _certificates(certificate), _certificates(anchors)
@@ -115,10 +115,18 @@ def certificate_faults(certificate: Path, key: Path, anchors: Path, algorithm: s
             for path, found in ((certificate, chain), (anchors, roots))
             if not found
         ]
-    return (
-        [f"{certificate}: {fault}" for fault in [*_end_entity_faults(chain[0]), *_chain_faults(chain, roots)]]
-        + [f"{key}: {fault}" for fault in _key_faults(key, chain[0], algorithm)]
-    )  # fmt: skip
+    faults = [*_end_entity_faults(chain[0]), *_chain_faults(chain, roots)]
+    if (fitting := _algorithm(chain[0].public_key())) != algorithm:
+        faults.append(f"algorithm: the certificate's key needs {fitting or 'another kind of key'}, not {algorithm}")
+    return [f"{certificate}: {fault}" for fault in faults]
+
+
+def key_faults(key: Path, certificate: Path) -> list[str]:
+    """What is wrong with a private key's file, for a certificate (PEM, end entity first) if that can be read."""
+    if not key.is_file():
+        return [f"{key}: no such file"]
+    chain = _certificates(certificate)
+    return [f"{key}: {fault}" for fault in _key_faults(key, chain[0])] if chain else []
 
 
 def _certificates(path: Path) -> list[x509.Certificate]:
@@ -139,6 +147,11 @@ def _validity_faults(certificate: x509.Certificate) -> list[str]:
 
 def _end_entity_faults(certificate: x509.Certificate) -> list[str]:
     faults = _validity_faults(certificate)
+    if certificate.version != x509.Version.v3:
+        faults.append("it is not an X.509 version 3 certificate; have it issued as one")
+        return faults
+    if isinstance(certificate.signature_hash_algorithm, hashes.SHA1 | hashes.MD5):
+        faults.append(f"it is signed with {certificate.signature_hash_algorithm.name}, which is broken; renew it")
     extensions = {extension.oid: extension.value for extension in certificate.extensions}
     constraints = extensions.get(x509.BasicConstraints.oid)
     if isinstance(constraints, x509.BasicConstraints) and constraints.ca:
@@ -163,9 +176,20 @@ def _end_entity_faults(certificate: x509.Certificate) -> list[str]:
     return faults
 
 
+def _authority_faults(certificate: x509.Certificate) -> list[str]:
+    faults, name = _validity_faults(certificate), common_name(certificate)
+    extensions = {extension.oid: extension.value for extension in certificate.extensions}
+    constraints, usage = extensions.get(x509.BasicConstraints.oid), extensions.get(x509.KeyUsage.oid)
+    if not isinstance(constraints, x509.BasicConstraints) or not constraints.ca:
+        faults.append(f"{name!r} stands in the chain as an issuer, but is no authority (CA)")
+    elif isinstance(usage, x509.KeyUsage) and not usage.key_cert_sign:
+        faults.append(f"{name!r} stands in the chain as an issuer, but may not sign certificates (keyCertSign)")
+    return faults
+
+
 def _chain_faults(chain: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]) -> list[str]:
     """Each certificate must be issued by the next, and the last one by an anchor (or be one)."""
-    faults = [fault for authority in chain[1:] for fault in _validity_faults(authority)]
+    faults = [fault for authority in chain[1:] for fault in _authority_faults(authority)]
     for child, parent in pairwise(chain):
         if not _issued_by(child, parent):
             faults.append(
@@ -188,7 +212,7 @@ def _issued_by(child: x509.Certificate, parent: x509.Certificate) -> bool:
     return True
 
 
-def _key_faults(path: Path, certificate: x509.Certificate, algorithm: str) -> list[str]:
+def _key_faults(path: Path, certificate: x509.Certificate) -> list[str]:
     faults = []
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
@@ -205,8 +229,6 @@ def _key_faults(path: Path, certificate: x509.Certificate, algorithm: str) -> li
         return [*faults, "holds no PEM private key (PKCS#8, BEGIN PRIVATE KEY)"]
     if not _same_key(key, certificate.public_key()):
         faults.append("the key does not match the certificate; give the key it was issued for")
-    elif (fitting := _algorithm(certificate.public_key())) != algorithm:
-        faults.append(f"algorithm: the key needs {fitting or 'another kind of key'}, not {algorithm}")
     return faults
 
 

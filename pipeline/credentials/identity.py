@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from pipeline.core.errors import ImprimaturError
-from pipeline.core.settings import CredentialSettings
+from pipeline.core.settings import CredentialSettings, RemoteKey
 from pipeline.core.shards import machine_faults_named, write_bytes
 from pipeline.core.workspace import Workspace
 from pipeline.credentials.certificates import (
@@ -27,18 +27,20 @@ from pipeline.credentials.certificates import (
     certificate_pem,
     common_name,
     issue,
+    key_faults,
     key_pem,
 )
+from pipeline.credentials.signers import key_place, remote_signer
 
 RENEW_BEFORE = timedelta(days=2)  # a development certificate must outlive the night it signs in
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A signing identity. It names the private key's file and never holds the key."""
+    """A signing identity. It names the private key's place and never holds the key."""
 
     chain_pem: str = field(repr=False)  # end entity first, the root not needed
-    key: Path  # PKCS#8 PEM, mode 0600
+    key: Path | RemoteKey  # PKCS#8 PEM, mode 0600; or where else it is
     anchors_pem: str = field(repr=False)
     algorithm: str  # es256 | es384 | ps256 | ed25519
     common_name: str
@@ -53,13 +55,31 @@ def ensure_identity(settings: CredentialSettings, workspace: Workspace) -> Ident
     Raises ImprimaturError that lists every fault of a given certificate, key or anchors file, and for
     `publish: production` without a certificate of one's own. Safe when several processes race.
     """
-    if settings.certificate is not None and settings.private_key is not None and settings.anchors is not None:
-        return _given_identity(settings, settings.certificate, settings.private_key, settings.anchors, workspace)
+    key = settings.private_key or settings.signer
+    if settings.certificate is not None and key is not None and settings.anchors is not None:
+        return _given_identity(settings, settings.certificate, key, settings.anchors, workspace)
     if settings.publish == "production":
         raise ImprimaturError(
             "credentials.publish: production cannot be signed with the development identity",
             "give credentials.certificate, private_key and anchors, or set publish: development",
         )
+    return _development_identity(settings, workspace)
+
+
+def verification_keys(settings: CredentialSettings, workspace: Workspace) -> tuple[str, bytes]:
+    """What checking needs and no more: trust anchors (PEM) and the watermark key (32 bytes); no private key.
+
+    So a machine that only answers questions need not hold, or reach, the key that signs. Raises ImprimaturError for
+    anchors that cannot be read.
+    """
+    if settings.certificate is None:
+        identity = _development_identity(settings, workspace)
+        return identity.anchors_pem, identity.watermark_key
+    with _locked(workspace):
+        return _given_anchors(settings), _watermark_key(workspace)
+
+
+def _development_identity(settings: CredentialSettings, workspace: Workspace) -> Identity:
     folder = workspace.keys / "development"
     with _locked(workspace):
         issuing = _development_authority(folder)
@@ -68,51 +88,53 @@ def ensure_identity(settings: CredentialSettings, workspace: Workspace) -> Ident
             signer = issue("signer", issuing, None, END_ENTITY_LIFE, datetime.now(UTC))
             write_bytes(key, key_pem(signer.key), mode=0o600)
             write_bytes(certificate, certificate_pem(signer.certificate, issuing.certificate), mode=0o600)
-        secret = _watermark_secret(workspace)
-        chain, anchors = certificate.read_text(), (folder / "root.pem").read_text()
-    return _identity(chain, key, anchors, "es256", True, secret, settings.timestamp_url)
-
-
-def watermark_key(settings: CredentialSettings, workspace: Workspace) -> bytes:
-    """The key that reads the watermarks of the settings' identity; 32 bytes."""
-    return ensure_identity(settings, workspace).watermark_key
+        secret = _watermark_key(workspace)
+        chain, root = certificate.read_text(), (folder / "root.pem").read_text()
+    anchors = root + _given_anchors(settings)
+    name = common_name(x509.load_pem_x509_certificates(chain.encode())[0])
+    return Identity(chain, key.resolve(), anchors, "es256", name, True, secret, settings.timestamp_url)
 
 
 def _given_identity(
-    settings: CredentialSettings, certificate: Path, key: Path, anchors: Path, workspace: Workspace
+    settings: CredentialSettings, certificate: Path, key: Path | RemoteKey, anchors: Path, workspace: Workspace
 ) -> Identity:
-    faults = certificate_faults(certificate, key, anchors, settings.algorithm)
+    faults = certificate_faults(certificate, anchors, settings.algorithm)
+    if isinstance(key, Path):
+        faults += key_faults(key, certificate)
+    elif not faults:
+        fault = remote_signer(key, settings.algorithm, certificate.read_text()).prove()
+        faults += [f"{key_place(key)}: {fault}"] if fault else []
     if faults:
         raise ImprimaturError(
             "the signing identity cannot be used:\n  " + "\n  ".join(faults),
             "mend these in the credentials block of the config; nothing was signed",
         )
-    with _locked(workspace):
-        secret = _watermark_secret(workspace)
-    development = _is_development(certificate)
+    chain = certificate.read_text()
+    first = x509.load_pem_x509_certificates(chain.encode())[0]
+    development = DEVELOPMENT in first.subject.rfc4514_string()
     if development and settings.publish == "production":
         raise ImprimaturError(
             f"{certificate}: a development certificate is refused for credentials.publish: production",
             "give a certificate from your own authority",
         )
-    return _identity(
-        certificate.read_text(), key, anchors.read_text(), settings.algorithm, development, secret,
-        settings.timestamp_url,
+    with _locked(workspace):
+        secret = _watermark_key(workspace)
+    return Identity(
+        chain, key.resolve() if isinstance(key, Path) else key, anchors.read_text(), settings.algorithm,
+        common_name(first), development, secret, settings.timestamp_url,
     )  # fmt: skip
 
 
-def _identity(
-    chain: str, key: Path, anchors: str, algorithm: str, development: bool, secret: bytes, timestamp: str | None
-) -> Identity:
-    name = common_name(x509.load_pem_x509_certificates(chain.encode())[0])
-    # by name and not by key, so that a renewed certificate still reads the marks of the last one
-    derived = HKDF(hashes.SHA256(), 32, salt=None, info=b"imprimatur watermark 1\0" + name.encode()).derive(secret)
-    return Identity(chain, key.resolve(), anchors, algorithm, name, development, derived, timestamp)
-
-
-def _is_development(certificate: Path) -> bool:
-    first = x509.load_pem_x509_certificates(certificate.read_bytes())[0]
-    return DEVELOPMENT in first.subject.rfc4514_string()
+def _given_anchors(settings: CredentialSettings) -> str:
+    """The anchors file's PEM, "" when none is named. Raises ImprimaturError when it cannot be read."""
+    if settings.anchors is None:
+        return ""
+    try:
+        return settings.anchors.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        raise ImprimaturError(
+            f"{settings.anchors}: not a readable PEM file", "mend credentials.anchors in the config"
+        ) from None
 
 
 def _development_authority(folder: Path) -> Pair:
@@ -142,18 +164,18 @@ def _development_authority(folder: Path) -> Pair:
 
 def _needs_renewal(certificate: Path, key: Path) -> bool:
     """True when the signer is absent, half-written (a crash between its two files) or about to expire."""
-    faults = certificate_faults(certificate, key, certificate.with_name("root.pem"), "es256")
-    if faults:
+    if certificate_faults(certificate, certificate.with_name("root.pem"), "es256") or key_faults(key, certificate):
         return True
     expiry = x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
     return expiry - datetime.now(UTC) < RENEW_BEFORE
 
 
-def _watermark_secret(workspace: Workspace) -> bytes:
+def _watermark_key(workspace: Workspace) -> bytes:
+    """The workspace's watermark key. No certificate goes into it, so that rotation leaves old marks readable."""
     path = workspace.keys / "watermark.secret"
     if not path.exists():
         write_bytes(path, secrets.token_bytes(32), mode=0o600)
-    return path.read_bytes()
+    return HKDF(hashes.SHA256(), 32, salt=None, info=b"imprimatur watermark 1").derive(path.read_bytes())
 
 
 @contextmanager

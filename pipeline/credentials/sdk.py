@@ -7,6 +7,7 @@ import io
 import json
 from functools import lru_cache
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ import c2pa
 
 from pipeline.core.errors import ImprimaturError
 from pipeline.credentials.identity import Identity
+from pipeline.credentials.signers import remote_signer
 
 TRUST_CONFIG = "\n".join(
     (
@@ -51,7 +53,7 @@ ManifestStore = dict[str, Any]  # the Reader's JSON, parsed
 
 
 class SigningError(Exception):
-    """The SDK could not sign; the message is its own."""
+    """An asset could not be signed; the message says why."""
 
 
 def settings(anchors_pem: str, hosts: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -77,19 +79,20 @@ def signing_context(identity: Identity) -> c2pa.Context:
     """This process's signing context of an identity. Raises ImprimaturError when the SDK refuses the identity."""
     hosts = (urlsplit(identity.timestamp_url).hostname or "",) if identity.timestamp_url else ()
     try:
-        signer = c2pa.Signer.from_info(
-            c2pa.C2paSignerInfo(
-                _ALGORITHMS[identity.algorithm],
-                identity.chain_pem.encode(),
-                identity.key.read_bytes(),
-                identity.timestamp_url.encode() if identity.timestamp_url else None,
-            )
-        )
-        return c2pa.Context(c2pa.Settings.from_dict(settings(identity.anchors_pem, hosts)), signer)
+        return c2pa.Context(c2pa.Settings.from_dict(settings(identity.anchors_pem, hosts)), _signer(identity))
     except (c2pa.C2paError, OSError) as error:
         raise ImprimaturError(
-            f"{identity.key}: {identity.common_name!r} cannot sign: {error}", "check credentials in the config"
+            f"{identity.common_name!r} cannot sign: {error}", "check credentials in the config"
         ) from None
+
+
+def _signer(identity: Identity) -> c2pa.Signer:
+    algorithm, key = _ALGORITHMS[identity.algorithm], identity.key
+    if not isinstance(key, Path):
+        remote = remote_signer(key, identity.algorithm, identity.chain_pem)
+        return c2pa.Signer.from_callback(remote, algorithm, identity.chain_pem, identity.timestamp_url)
+    url = identity.timestamp_url.encode() if identity.timestamp_url else None
+    return c2pa.Signer.from_info(c2pa.C2paSignerInfo(algorithm, identity.chain_pem.encode(), key.read_bytes(), url))
 
 
 @lru_cache(maxsize=8)
@@ -108,7 +111,7 @@ def sign(
 ) -> tuple[bytes, bytes]:
     """Sign `data` with a manifest definition: (the signed file, its manifest store), the file unchanged if not embed.
 
-    Raises SigningError with the SDK's reason.
+    Raises SigningError with the reason: of the key's place if it failed, else the SDK's.
     """
     output = io.BytesIO()
     try:
@@ -119,8 +122,19 @@ def sign(
                 builder.add_resource(name, io.BytesIO(content))
             store = bytes(builder.sign(mime, io.BytesIO(data), output))
     except c2pa.C2paError as error:
-        raise SigningError(str(error)) from error
+        raise SigningError(_explained(error, identity)) from error
     return output.getvalue() if embed else data, store
+
+
+def _explained(error: c2pa.C2paError, identity: Identity) -> str:
+    """What went wrong outside the SDK, in its own words; the SDK calls either an invalid signature."""
+    key = identity.key
+    fault = "" if isinstance(key, Path) else remote_signer(key, identity.algorithm, identity.chain_pem).fault
+    if fault:
+        return fault
+    if identity.timestamp_url and "internal error" in str(error):
+        return f"time-stamping authority {identity.timestamp_url}: {error}"
+    return str(error)
 
 
 def read(data: bytes, mime: str, anchors_pem: str, store: bytes | None = None) -> ManifestStore | None:

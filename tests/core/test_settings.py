@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import ImprimaturError
-from pipeline.core.settings import load_job
+from pipeline.core.settings import CredentialSettings, load_job
 
 ROOT = Path(__file__).parents[2]
 GOOD = "name: night\ndatasets:\n  - {name: a, source: folder}\n"
@@ -59,3 +59,21 @@ def test_faults_name_the_key_and_the_fix(tmp_path: Path, text: str, message: str
         load_job(written(tmp_path, text))
     assert fix in caught.value.fix
     assert "job.yaml" in caught.value.message
+
+
+def test_a_misspelt_key_of_one_of_several_kinds_of_signer_is_explained(tmp_path: Path) -> None:
+    signer = "{kind: http, urll: 'http://127.0.0.1/'}"
+    path = tmp_path / "job.yaml"
+    path.write_text(
+        "name: night\ndatasets: [{name: a, source: a}]\n"
+        f"credentials: {{certificate: c.pem, anchors: a.pem, signer: {signer}}}\n"
+    )
+    with pytest.raises(ImprimaturError, match="did you mean 'url'"):
+        load_job(path)
+
+
+def test_a_certificate_has_exactly_one_key() -> None:
+    signer = {"kind": "python", "function": "studio.keys:sign"}
+    for keys in ({}, {"private_key": "k.pem", "signer": signer}):
+        with pytest.raises(ValueError, match="private_key or signer"):
+            CredentialSettings.model_validate({"certificate": "c.pem", "anchors": "a.pem", **keys})
