@@ -3,13 +3,17 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint slow clean
+.PHONY: run test test-postgres lint slow clean
 
 run: $(VENV)/.installed
 	$(BIN)/imprimatur demo
 
 test: $(VENV)/.installed-dev lint
 	$(BIN)/python -m pytest
+
+# The ledger and everything else that uses the catalog, on a private PostgreSQL server that the tests start and stop.
+test-postgres: $(VENV)/.installed-dev
+	IMPRIMATUR_TEST_POSTGRES=required $(BIN)/python -m pytest -k postgresql
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

@@ -4,20 +4,24 @@ A chain proves order only to somebody who holds an earlier head, so the head goe
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, select, text
+import pyarrow as pa
+from sqlalchemy import Connection, Engine, Select, insert, select, text
 
-from pipeline.catalog.tables import consent_events
+from pipeline.catalog.database import reading
+from pipeline.catalog.tables import SUBJECT_KEY, consent_events
 from pipeline.core.digests import sha256
 from pipeline.core.errors import ImprimaturError
 
+_BATCH = 20_000  # rows that a long read holds at a time
 _CHUNK = 500  # bound parameters of one look-up, well under every database's limit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ConsentEvent:
     """One statement about consent. Moments are RFC 3339 in UTC (core/moments.py); "" for `effective_until` is open.
 
@@ -58,7 +62,9 @@ class ChainCheck:
 
 
 _NAMES = tuple(field.name for field in fields(ConsentEvent))
+_values: Callable[[ConsentEvent], tuple[str, ...]] = attrgetter(*_NAMES)
 _COLUMNS = [consent_events.c[name] for name in _NAMES]
+_SCHEMA = pa.schema([(name, pa.string()) for name in _NAMES])
 
 
 def append_events(catalog: Engine, events: Sequence[ConsentEvent]) -> Appended:
@@ -78,7 +84,8 @@ def append_events(catalog: Engine, events: Sequence[ConsentEvent]) -> Appended:
                 _require_same(known[event.event_id], event)
                 continue
             seq, link = seq + 1, event_hash(event, prev)
-            rows.append({"seq": seq, **event_columns(event), "prev": prev, "hash": link})
+            columns = event_columns(event) | {"subject_key": subject_key(event.subject_id)}
+            rows.append({"seq": seq, **columns, "prev": prev, "hash": link})
             known[event.event_id], prev = event, link
         if rows:
             connection.execute(insert(consent_events), rows)
@@ -87,13 +94,37 @@ def append_events(catalog: Engine, events: Sequence[ConsentEvent]) -> Appended:
 
 def read_events(catalog: Engine, known_at: str) -> list[ConsentEvent]:
     """Every event recorded at or before `known_at`, in recorded order."""
-    query = (
-        select(*_COLUMNS)
-        .where(consent_events.c.recorded_at <= known_at)
-        .order_by(consent_events.c.recorded_at, consent_events.c.seq)
-    )
-    with catalog.connect() as connection:
-        return [ConsentEvent(*row) for row in connection.execute(query)]
+    with reading(catalog) as connection:
+        return [ConsentEvent(*row) for row in connection.execute(_known_by(known_at))]
+
+
+def read_event_table(catalog: Engine, known_at: str) -> pa.Table:
+    """The same as `read_events` by column, one of strings for each field of ConsentEvent: for millions of events."""
+    query = _known_by(known_at).execution_options(yield_per=_BATCH)
+    with reading(catalog) as connection:
+        batches = [_batch(rows) for rows in connection.execute(query).partitions()]
+    return pa.Table.from_batches(batches, _SCHEMA)
+
+
+def read_events_about(catalog: Engine, subjects: Iterable[str], known_at: str) -> list[ConsentEvent]:
+    """Events recorded at or before `known_at` whose subject is one of these, upper or lower case, or left empty."""
+    keys = sorted({subject_key(subject) for subject in subjects} | {""})
+    events: list[ConsentEvent] = []
+    with reading(catalog) as connection:
+        for start in range(0, len(keys), _CHUNK):
+            query = _known_by(known_at).where(consent_events.c.subject_key.in_(keys[start : start + _CHUNK]))
+            events += [ConsentEvent(*row) for row in connection.execute(query)]
+    return sorted(events, key=lambda event: event.recorded_at)
+
+
+def event_table(events: Iterable[ConsentEvent]) -> pa.Table:
+    """Events by column, as `read_event_table` gives them."""
+    return pa.Table.from_batches([_batch([_values(event) for event in events])], _SCHEMA)
+
+
+def subject_key(subject_id: str) -> str:
+    """What subjects are looked up by: names are the same whatever their case and outer spaces."""
+    return subject_id.strip().casefold()[:SUBJECT_KEY]
 
 
 def ledger_head(catalog: Engine, known_at: str) -> str:
@@ -111,12 +142,13 @@ def ledger_head(catalog: Engine, known_at: str) -> str:
 def verify_chain(catalog: Engine) -> ChainCheck:
     """Recompute the whole chain."""
     count, prev = 0, ""
-    with catalog.connect() as connection:
-        for row in _chain(connection):
-            event = ConsentEvent(*tuple(row)[: len(_NAMES)])
-            if row.prev != prev or row.hash != event_hash(event, prev):
+    with reading(catalog) as connection:
+        for *values, key, stored_prev, stored_hash in _chain(connection):
+            event = ConsentEvent(*values)
+            sound = stored_prev == prev and stored_hash == event_hash(event, prev)
+            if not sound or key != subject_key(event.subject_id):
                 return ChainCheck(events=count, intact=False, first_broken=event.event_id)
-            count, prev = count + 1, row.hash
+            count, prev = count + 1, stored_hash
     return ChainCheck(events=count, intact=True, first_broken="")
 
 
@@ -133,12 +165,27 @@ def event_hash(event: ConsentEvent, prev: str) -> str:
 
 def event_columns(event: ConsentEvent) -> dict[str, str]:
     """The event's columns; dataclasses.asdict copies deeply, which strings do not need."""
-    return {name: getattr(event, name) for name in _NAMES}
+    return dict(zip(_NAMES, _values(event), strict=True))
 
 
 def _chain(connection: Connection) -> Iterator[Any]:
-    query = select(*_COLUMNS, consent_events.c.prev, consent_events.c.hash).order_by(consent_events.c.seq)
-    yield from connection.execute(query.execution_options(yield_per=10_000))
+    links = consent_events.c.subject_key, consent_events.c.prev, consent_events.c.hash
+    query = select(*_COLUMNS, *links).order_by(consent_events.c.seq)
+    yield from connection.execute(query.execution_options(yield_per=_BATCH))
+
+
+def _known_by(known_at: str) -> Select[Any]:
+    return (
+        select(*_COLUMNS)
+        .where(consent_events.c.recorded_at <= known_at)
+        .order_by(consent_events.c.recorded_at, consent_events.c.seq)
+    )
+
+
+def _batch(rows: Sequence[Sequence[str]]) -> pa.RecordBatch:
+    columns = zip(*rows, strict=True) if rows else [()] * len(_NAMES)
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, _SCHEMA, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA)
 
 
 def _last(connection: Connection) -> tuple[int, str]:

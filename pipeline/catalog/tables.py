@@ -124,6 +124,8 @@ STAMPED = pa.schema(
     ]
 )
 
+SUBJECT_KEY = 255  # characters; PostgreSQL indexes no longer text
+
 metadata = MetaData()
 
 consent_events = Table(
@@ -137,6 +139,7 @@ consent_events = Table(
     Column("actor", Text, nullable=False, default=""),
     Column("subject_type", Text, nullable=False),  # asset | holder | person | dataset
     Column("subject_id", Text, nullable=False),
+    Column("subject_key", String(SUBJECT_KEY), nullable=False, index=True),  # for look-ups; follows from subject_id
     Column("action", Text, nullable=False),  # grant | restrict | withdraw | expire | unreadable
     Column("uses", Text, nullable=False, default="*"),
     Column("commercial", Text, nullable=False, default="any"),

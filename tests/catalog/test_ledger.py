@@ -1,10 +1,10 @@
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, insert, text
 from sqlalchemy.exc import IntegrityError
 
 from pipeline.catalog.database import open_catalog
@@ -13,10 +13,14 @@ from pipeline.catalog.ledger import (
     append_events,
     event_columns,
     event_hash,
+    event_table,
     ledger_head,
+    read_event_table,
     read_events,
+    read_events_about,
     verify_chain,
 )
+from pipeline.catalog.tables import consent_events
 from pipeline.core.digests import json_digest
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.workspace import Workspace
@@ -41,8 +45,8 @@ EVENT = ConsentEvent(
 
 
 @pytest.fixture
-def catalog(tmp_path: Path) -> Engine:
-    return open_catalog(Workspace(tmp_path))
+def catalog(workspace: Workspace) -> Engine:
+    return open_catalog(workspace)
 
 
 def events(count: int) -> list[ConsentEvent]:
@@ -90,25 +94,92 @@ def test_the_database_itself_refuses_changes(catalog: Engine, statement: str) ->
     append_events(catalog, events(3))
     with pytest.raises(IntegrityError, match="append-only"), catalog.begin() as connection:
         connection.execute(text(statement))
+    assert len(read_events(catalog, END)) == 3
+
+
+def test_the_database_itself_refuses_a_link_that_does_not_fit(catalog: Engine) -> None:
+    append_events(catalog, events(3))
+    forged = event_columns(EVENT) | {"event_id": "F", "subject_key": "ada", "prev": "ab" * 32, "hash": "cd" * 32}
+    with pytest.raises(IntegrityError, match="chain is broken"), catalog.begin() as connection:
+        connection.execute(insert(consent_events).values(seq=4, **forged))
+    assert verify_chain(catalog).events == 3
+
+
+def test_a_table_of_events_cannot_be_emptied_in_postgresql(catalog: Engine) -> None:
+    append_events(catalog, events(3))
+    if catalog.dialect.name == "postgresql":  # SQLite has no TRUNCATE
+        with pytest.raises(IntegrityError, match="append-only"), catalog.begin() as connection:
+            connection.execute(text("truncate consent_events"))
+    assert len(read_events(catalog, END)) == 3
 
 
 @pytest.mark.parametrize(
     ("tampering", "broken"),
     [
         ("update consent_events set action = 'grant', note = 'x' where seq = 2", "E-1"),
+        ("update consent_events set subject_key = 'somebody else' where seq = 3", "E-2"),
         ("delete from consent_events where seq = 1", "E-1"),
     ],
 )
-def test_tampering_behind_the_triggers_is_found(tmp_path: Path, tampering: str, broken: str) -> None:
-    workspace = Workspace(tmp_path)
-    append_events(open_catalog(workspace), events(4))
-    bare = create_engine(f"sqlite:///{workspace.catalog}")
-    with bare.begin() as connection:
-        for trigger in ("no_update", "no_delete"):
-            connection.execute(text(f"drop trigger consent_events_{trigger}"))
+def test_tampering_behind_the_triggers_is_found(catalog: Engine, tampering: str, broken: str) -> None:
+    append_events(catalog, events(4))
+    with catalog.begin() as connection:
+        for trigger in ("no_update", "no_delete", "no_change"):
+            on = " on consent_events" if catalog.dialect.name == "postgresql" else ""
+            connection.execute(text(f"drop trigger if exists consent_events_{trigger}{on}"))
         connection.execute(text(tampering))
-    check = verify_chain(open_catalog(workspace))
+    check = verify_chain(catalog)
     assert not check.intact and check.first_broken == broken
+
+
+def test_opening_again_restores_a_missing_trigger(workspace: Workspace) -> None:
+    catalog = open_catalog(workspace)
+    append_events(catalog, events(1))
+    with catalog.begin() as connection:
+        on = " on consent_events" if catalog.dialect.name == "postgresql" else ""
+        connection.execute(text(f"drop trigger consent_events_chain{on}"))
+    open_catalog.cache_clear()
+    again = open_catalog(workspace)
+    with pytest.raises(IntegrityError, match="chain is broken"), again.begin() as connection:
+        connection.execute(
+            insert(consent_events).values(seq=9, subject_key="", prev="no", hash="h", **event_columns(events(2)[1]))
+        )
+    again.dispose()
+
+
+def test_events_are_found_by_subject_whatever_its_case(catalog: Engine) -> None:
+    said = [
+        replace(EVENT, event_id="1", subject_id=" Ada"),
+        replace(EVENT, event_id="2", subject_id="BELA"),
+        replace(EVENT, event_id="3", subject_id="", action="unreadable"),
+        replace(EVENT, event_id="4", subject_id="Straße" + "x" * 3000),
+    ]
+    append_events(catalog, said)
+    assert read_events_about(catalog, ["aDa"], END) == [said[0], said[2]]
+    assert read_events_about(catalog, ["STRASSE" + "X" * 3000], END) == said[2:]
+    assert read_events_about(catalog, map(str, range(2000)), EVENT.recorded_at) == [said[2]]
+    assert read_events_about(catalog, ["ada"], "2020") == []
+
+
+def test_events_by_column_are_the_events(catalog: Engine) -> None:
+    append_events(catalog, events(5))
+    table = read_event_table(catalog, END)
+    assert [ConsentEvent(**line) for line in table.to_pylist()] == read_events(catalog, END) == events(5)
+    assert event_table(events(5)).equals(table)
+    assert read_event_table(catalog, "2020").num_rows == event_table([]).num_rows == 0
+
+
+def test_writers_at_once_make_one_chain(workspace: Workspace) -> None:
+    catalog = open_catalog(workspace)
+
+    def write(writer: int) -> None:
+        for number in range(12):
+            append_events(catalog, [replace(EVENT, event_id=f"{writer}-{number}"), replace(EVENT, event_id="same")])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    check = verify_chain(catalog)
+    assert check.intact and check.events == 4 * 12 + 1
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
