@@ -21,7 +21,7 @@ SAME = ["index", "label", "state", "reasons", "verdict", "pixels", "generated_pi
 
 
 def killed_after(studio: Studio, home: Path, seconds: float) -> bool:
-    """Start a nightly run and kill its whole process group; False when it was done before."""
+    """Start a nightly run and kill its whole process group; False when its work was done before."""
     command = studio.command("nightly", "--config", str(studio.config), "--home", str(home))
     process = subprocess.Popen(
         command, cwd=studio.folder, env=studio.environment(), start_new_session=True, stderr=subprocess.DEVNULL,
@@ -32,8 +32,18 @@ def killed_after(studio: Studio, home: Path, seconds: float) -> bool:
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        return True
+        return not is_done(home)
+    assert process.returncode == 0
     return False
+
+
+def is_done(home: Path) -> bool:
+    """Whether the run was finished: what came after is the process's own end, and the next run is another night."""
+    workspace = Workspace(home)
+    if not workspace.catalog.exists():
+        return False
+    with open_catalog(workspace).connect() as connection:
+        return bool(connection.execute(text("select count(*) from runs where state = 'done'")).scalar())
 
 
 def plain(table: pd.DataFrame) -> list[list[object]]:
