@@ -11,6 +11,9 @@ Pixels = NDArray[np.uint8]
 Colour = tuple[int, int, int]
 
 
+_ROWS = 256
+
+
 class SampleRangeError(ValueError):
     """Deep grey samples outside the range that has a meaning."""
 
@@ -19,6 +22,19 @@ def canonical(image: Image.Image) -> tuple[Pixels, list[str]]:
     """Pixels (H, W, 3 or 4) uint8 of a loaded image, and notes on what was ignored. Raises SampleRangeError."""
     notes: list[str] = []
     return np.ascontiguousarray(_eight_bit(_upright(image, notes), notes)), notes
+
+
+def is_canonical(image: Image.Image) -> bool:
+    """Is it upright 8-bit grey or sRGB as it is stored? The header alone is looked at."""
+    if image.mode not in ("L", "RGB"):
+        return False
+    try:
+        if image.getexif().get(0x0112, 1) in _TURNS:
+            return False
+        profile = image.info.get("icc_profile")
+        return not profile or (image.mode == "RGB" and _is_srgb(ImageCms.ImageCmsProfile(io.BytesIO(profile))))
+    except Exception:  # what is broken is noted on the longer way
+        return False
 
 
 _TURNS = {  # EXIF 2.32, tag 0x0112
@@ -54,16 +70,20 @@ def _eight_bit(image: Image.Image, notes: list[str]) -> Pixels:
         image = managed
     elif image.mode == "LAB":
         image = ImageCms.applyTransform(image, _lab_to_srgb()) or image
-    return np.asarray(image.convert("RGBA" if transparent else "RGB"))
+    mode = "RGBA" if transparent else "RGB"
+    return np.asarray(image if image.mode == mode else image.convert(mode))
 
 
 def _deep_grey(image: Image.Image) -> Pixels:
     """16-bit and floating-point grey, scaled and not clipped: a ramp stays a ramp."""
-    values = np.asarray(image).astype(np.float64)
+    values = np.asarray(image)
     full = 1.0 if image.mode == "F" else 65535.0
-    if not (np.isfinite(values).all() and values.min() >= 0 and values.max() <= full):
+    low, high = float(values.min()), float(values.max())  # NaN and infinity fail the comparison
+    if not 0 <= low <= high <= full:
         raise SampleRangeError(f"{image.mode}: samples outside 0 to {full:g}")
-    grey = np.rint(values * (255 / full)).astype(np.uint8)
+    grey = np.empty(values.shape, np.uint8)
+    for top in range(0, len(values), _ROWS):  # as float64 all of it would take eight times the memory
+        grey[top : top + _ROWS] = np.rint(values[top : top + _ROWS].astype(np.float64) * (255 / full))
     return np.repeat(grey[..., None], 3, axis=2)
 
 
@@ -74,7 +94,7 @@ def _to_srgb(image: Image.Image, notes: list[str]) -> Image.Image | None:
         return None
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if image.mode in ("RGB", "RGBA") and "sRGB" in ImageCms.getProfileDescription(source):
+        if image.mode in ("RGB", "RGBA") and _is_srgb(source):
             return None
         alpha = image.getchannel("A") if image.mode in ("RGBA", "LA") else None
         opaque = image.convert(image.mode[:-1]) if alpha else image
@@ -92,6 +112,10 @@ def _to_srgb(image: Image.Image, notes: list[str]) -> Image.Image | None:
     if managed is not None and alpha is not None:
         managed.putalpha(alpha)
     return managed
+
+
+def _is_srgb(profile: ImageCms.ImageCmsProfile) -> bool:
+    return "sRGB" in ImageCms.getProfileDescription(profile)
 
 
 @cache

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 from PIL.ImageFile import ImageFile
 
-from pipeline.catalog.colour import Colour, Pixels, SampleRangeError, canonical
-from pipeline.catalog.jpeg import jpeg_damage
+from pipeline.catalog.colour import Colour, Pixels, SampleRangeError, canonical, is_canonical
+from pipeline.catalog.jpeg import JpegDamageError, decode_jpeg, jpeg_damage, jpeg_size
 
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "AVIF")
 MAX_FILE_BYTES = 50_000_000
@@ -24,6 +24,8 @@ MIN_SIDE = 8
 MAX_ASPECT_RATIO = 20
 MAX_METADATA_BYTES = 1_000_000  # EXIF, XMP, text and comments; not C2PA stores, which may hold thumbnails
 MAX_ICC_BYTES = 4_000_000  # profiles of printing presses are large
+_JPEGS = ("JPEG", "MPO")
+_ROWS = 256
 
 
 class ImageFault(StrEnum):
@@ -96,10 +98,13 @@ class Picture:
         """Pixels (H, W, 3) uint8, composited over `background` where they are transparent."""
         if self.pixels.shape[2] == 3:
             return self.pixels
-        colour = self.pixels[..., :3].astype(np.uint16)
-        alpha = self.pixels[..., 3:].astype(np.uint16)
-        blend = (colour * alpha + np.array(background, np.uint16) * (255 - alpha) + 127) // 255
-        return blend.astype(np.uint8)
+        blend = np.empty((self.height, self.width, 3), np.uint8)
+        behind = np.array(background, np.uint16)
+        for top in range(0, self.height, _ROWS):  # in strips: 16 bits for all of a large picture take much memory
+            strip = self.pixels[top : top + _ROWS].astype(np.uint16)
+            colour, alpha = strip[..., :3], strip[..., 3:]
+            blend[top : top + _ROWS] = (colour * alpha + behind * (255 - alpha) + 127) // 255
+        return blend
 
 
 def decode(data: bytes, arrays: bool = False) -> Picture:
@@ -107,11 +112,20 @@ def decode(data: bytes, arrays: bool = False) -> Picture:
 
     Raises BadImage, and nothing else, for bytes that are not an image that we take.
     """
-    return picture_of(open_image(data, arrays))
+    return examine(data, arrays)[1]
 
 
-def open_image(data: bytes, arrays: bool = False) -> ImageFile:
-    """Check `data` against the limits and load it as a Pillow image, metadata and all. Raises BadImage."""
+def examine(data: bytes, arrays: bool = False) -> tuple[ImageFile, Picture]:
+    """Metadata (a Pillow image, of which nothing but info and tags is to be used) and picture. Raises BadImage."""
+    image = open_header(data, arrays)
+    if image.format in _JPEGS and is_canonical(image):
+        return image, _finished(_straight(image, data), image, [])
+    _load(image, data)
+    return image, _picture_of(image)
+
+
+def open_header(data: bytes, arrays: bool = False) -> ImageFile:
+    """Check `data` against all limits that its header can break; no pixel is decoded. Raises BadImage."""
     if not data:
         raise BadImage(ImageFault.EMPTY_FILE)
     if len(data) > MAX_FILE_BYTES:
@@ -122,10 +136,7 @@ def open_image(data: bytes, arrays: bool = False) -> ImageFile:
         try:
             image = Image.open(io.BytesIO(data), formats=formats)
             _check_header(image)
-            _check_integrity(image, data, formats)
-            image.load()
-            _check_metadata(image)  # again: PNG text may follow the pixels
-        except BadImage:
+        except (BadImage, MemoryError):
             raise
         except UnidentifiedImageError:
             raise _unidentified(data) from None
@@ -136,21 +147,72 @@ def open_image(data: bytes, arrays: bool = False) -> ImageFile:
     return image
 
 
-def picture_of(image: Image.Image) -> Picture:
+def glance(data: bytes, least: int) -> tuple[ImageFile, Pixels]:
+    """Metadata, and grey pixels (H, W) of a smaller version where the format has one to give (JPEG), else in full.
+
+    No side is reduced below `least`. Upright, ITU-R 601-2 luma, over white. Raises BadImage as `decode` does, but for
+    faults that only the full picture shows (flat colour, damage in the finest detail).
+    """
+    image = open_header(data)
+    if image.format in _JPEGS and is_canonical(image):
+        return image, _straight(image, data, grey=True, least=least)[..., 0]
+    _load(image, data)
+    return image, np.asarray(Image.fromarray(_picture_of(image).rgb()).convert("L"))
+
+
+def open_image(data: bytes, arrays: bool = False) -> ImageFile:
+    """Check `data` and load it as a Pillow image, as stored. Raises BadImage."""
+    image = open_header(data, arrays)
+    _load(image, data)
+    return image
+
+
+def _load(image: ImageFile, data: bytes) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            _check_integrity(image, data)
+            image.load()
+            _check_metadata(image)  # again: PNG text may follow the pixels
+        except (BadImage, MemoryError):
+            raise
+        except Exception as error:  # decoders of hostile bytes raise nearly anything
+            raise _broken(data, error) from None
+
+
+def _straight(image: Image.Image, data: bytes, grey: bool = False, least: int = 0) -> Pixels:
+    """The pixels of a grey or RGB JPEG as stored. `image` is its header. Raises BadImage."""
+    try:
+        if jpeg_size(data) != image.size:  # limits were checked on what Pillow read
+            raise BadImage(ImageFault.CORRUPT, "its headers disagree about its size")
+        return decode_jpeg(data, grey, least)
+    except JpegDamageError as error:
+        raise _broken(data, error) from None
+
+
+def _picture_of(image: Image.Image) -> Picture:
     """Pixels of a loaded image: upright, sRGB, 8 bits. Raises BadImage when there is nothing to see in it."""
     try:
         pixels, notes = canonical(image)
     except SampleRangeError as error:
         raise BadImage(ImageFault.TYPE_NOT_ALLOWED, str(error)) from None
+    except MemoryError:
+        raise
     except Exception as error:
         raise BadImage(ImageFault.CORRUPT, f"{type(error).__name__}: {error}") from None
+    return _finished(pixels, image, notes)
+
+
+def _finished(pixels: Pixels, image: Image.Image, notes: list[str]) -> Picture:
+    """The picture, unless there is nothing to see in it. Raises BadImage."""
     if pixels.shape[2] == 4:
         alpha = pixels[..., 3]
         if not alpha.any():
             raise BadImage(ImageFault.FULLY_TRANSPARENT)
         if (alpha == 255).all():
             pixels = np.ascontiguousarray(pixels[..., :3])
-    if (pixels == pixels[0, 0]).all():
+    # a few pixels tell almost always; comparing all takes as long as decoding them
+    if (pixels[::16, ::16] == pixels[0, 0]).all() and (pixels == pixels[0, 0]).all():
         raise BadImage(ImageFault.FLAT, "every pixel is " + ",".join(str(value) for value in pixels[0, 0]))
     # a multi-picture JPEG (phone cameras) is a JPEG whose first picture counts
     several = image.format == "MPO"
@@ -217,13 +279,14 @@ def _size_of(value: Any) -> int:
     return 0
 
 
-def _check_integrity(image: Image.Image, data: bytes, formats: tuple[str, ...]) -> None:
-    """Find damage that decoders pass over in silence: PNG checksums, JPEG markers, RIFF length."""
+def _check_integrity(image: Image.Image, data: bytes) -> None:
+    """Find damage that decoders pass over in silence: PNG checksums, damaged JPEG data."""
     if image.format == "PNG":
-        Image.open(io.BytesIO(data), formats=formats).verify()
-    elif image.format in ("JPEG", "MPO"):
-        damage = jpeg_damage(data)
-        if damage:
+        Image.open(io.BytesIO(data), formats=("PNG",)).verify()
+    elif image.format in _JPEGS:
+        if image.mode in ("L", "RGB"):
+            _straight(image, data)
+        elif damage := jpeg_damage(data):
             raise BadImage(ImageFault.CORRUPT, damage)
 
 
@@ -233,7 +296,7 @@ def _broken(data: bytes, error: Exception) -> BadImage:
     if "MAX_TEXT" in message:  # a text chunk that inflates beyond Pillow's limits
         return BadImage(ImageFault.METADATA_TOO_LARGE, message)
     riff_length = int.from_bytes(data[4:8], "little") + 8 if data[:4] == b"RIFF" else 0
-    if "truncated" in message.lower() or riff_length > len(data):
+    if "truncated" in message.lower() or "premature end of jpeg" in message.lower() or riff_length > len(data):
         return BadImage(ImageFault.TRUNCATED, message)
     return BadImage(ImageFault.CORRUPT, message)
 

@@ -1,11 +1,15 @@
-"""Damage inside a JPEG that decoders pass over in silence.
+"""JPEG through libjpeg-turbo: straight to an array, at full or reduced size, and with its warnings of damage.
 
-libjpeg only warns of corrupt data and Pillow does not pass the warning on. The markers inside the scans (ITU-T T.81,
-annex B) betray overwritten data in most cases: an 0xFF byte there may only be followed by 0x00 or a known marker,
-and restart markers count from 0 to 7. Damage that keeps to these rules (zeros, for one) is not found.
+libjpeg only warns of corrupt data, and Pillow does not pass the warning on; simplejpeg does. What it cannot decode
+(CMYK) is searched for damage by its markers (ITU-T T.81, annex B): in a scan an 0xFF byte may only be followed by
+0x00 or a known marker, and restart markers count from 0 to 7. Damage that keeps to these rules is not found there.
 """
 
 import re
+
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
 
 _NEXT_MARKER = re.compile(rb"\xff+([^\x00\xff])")
 _END, _SCAN = 0xD9, 0xDA
@@ -13,6 +17,34 @@ _RESTARTS = range(0xD0, 0xD8)
 # what may stand between or after scans: DHT, DAC, DQT, DNL, DRI, APPn, COM
 _SEGMENTS = {0xC4, 0xCC, 0xDB, 0xDC, 0xDD, *range(0xE0, 0xF0), 0xFE}
 _FRAMES = {0xC0, 0xC1, 0xC2, 0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0), 0xDE, 0xDF}
+
+
+class JpegDamageError(ValueError):
+    """The entropy-coded data is damaged, or ends too soon."""
+
+
+def decode_jpeg(data: bytes, grey: bool = False, least: int = 0) -> NDArray[np.uint8]:
+    """Pixels (H, W, 3) of a grey or RGB JPEG, as stored (not turned); (H, W, 1) when `grey`.
+
+    `least`: decode at the smallest of 1/8 to 8/8 of the size that keeps both sides at least so long (scaled inverse
+    DCT); 0 is the full size, whose pixels are those of Pillow. Raises JpegDamageError.
+    """
+    try:
+        pixels: NDArray[np.uint8] = simplejpeg.decode_jpeg(
+            data, "GRAY" if grey else "RGB", min_height=least, min_width=least
+        )
+    except ValueError as error:
+        raise JpegDamageError(str(error)) from None
+    return pixels
+
+
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    """(width, height) as libjpeg-turbo reads the header. Raises JpegDamageError."""
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:
+        raise JpegDamageError(str(error)) from None
+    return width, height
 
 
 def jpeg_damage(data: bytes) -> str:

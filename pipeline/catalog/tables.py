@@ -45,6 +45,7 @@ FINGERPRINTS = pa.schema(  # one row per accepted asset
         ("phash", pa.binary(HASH_BYTES)),  # imagehash.phash(hash_size=16), bits in reading order
         ("flatness", pa.float32()),  # standard deviation of the grey thumbnail, in levels
         ("thumbnail", pa.binary(THUMBNAIL_BYTES)),  # 32x32 RGB uint8, box-filtered
+        ("method", pa.string()),  # how the hash was made: similarity.fingerprints.HASH_METHOD
     ]
 )
 

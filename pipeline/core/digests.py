@@ -34,8 +34,9 @@ def json_digest(value: Any) -> str:
 def pixel_digest(pixels: NDArray[np.uint8]) -> str:
     """Hex SHA-256 of decoded pixels, shape (H, W, C) uint8 with C = 3 or 4: the shape counts too."""
     height, width, channels = pixels.shape
-    header = f"{height}x{width}x{channels}:".encode()
-    return sha256(header + np.ascontiguousarray(pixels).tobytes())
+    digest = hashlib.sha256(f"{height}x{width}x{channels}:".encode())
+    digest.update(np.ascontiguousarray(pixels).data)
+    return digest.hexdigest()
 
 
 def source_digest(folders: Iterable[Path]) -> str:

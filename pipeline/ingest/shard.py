@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from pipeline.catalog.colour import Colour
-from pipeline.catalog.decode import MAX_FILE_BYTES, BadImage, ImageFault, open_image, picture_of
+from pipeline.catalog.decode import MAX_FILE_BYTES, BadImage, ImageFault, examine
 from pipeline.catalog.tables import FINGERPRINTS, INVENTORY
 from pipeline.core.digests import pixel_digest, sha256
 from pipeline.core.shards import finish, part_path, write_bytes, write_table
@@ -88,8 +88,7 @@ def _row(
         wanted = item.fields.get("sha256", "").lower()
         if wanted and wanted != row["sha256"]:
             raise _Refused(IngestReason.DIGEST_MISMATCH, f"the table says {wanted[:80]}")
-        image = open_image(data, arrays=bool(item.array))
-        picture = picture_of(image)
+        image, picture = examine(data, arrays=bool(item.array))
     except (_Refused, BadImage) as fault:
         return row | {"status": "rejected", "reason": str(fault.reason), "detail": fault.detail}
     asset = row["sha256"]

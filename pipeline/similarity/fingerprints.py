@@ -3,8 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
+import imagehash
 import numpy as np
+import pdqhash
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.fft import dct
@@ -15,6 +18,9 @@ HASH_SIDE = 16  # the hash has 16x16 bits
 _HASH_IMAGE_SIDE = 4 * HASH_SIDE  # imagehash's highfreq_factor is 4
 _HASH_WORDS = HASH_BYTES // 8
 _FINEST = 4 * THUMBNAIL_SIDE  # larger pictures are reduced by a whole factor first
+HASH_METHOD = "phash256/box128"  # imagehash.phash(hash_size=16) of the picture box-reduced to sides of 128 or more
+GLANCE_METHOD = "phash256/dct128"  # the same of a JPEG decoded at reduced size (scaled inverse DCT)
+GLANCE_SIDE = _FINEST
 
 
 @dataclass(frozen=True)
@@ -24,14 +30,33 @@ class Fingerprint:
     phash: bytes  # 32: the bits of imagehash.phash(image, hash_size=16) in reading order, first bit highest
     flatness: float  # standard deviation of the grey thumbnail, in levels 0..255
     thumbnail: bytes  # 3072: 32x32 RGB uint8, area averages
+    method: str = HASH_METHOD
 
 
 def fingerprint(rgb: NDArray[np.uint8]) -> Fingerprint:
     """Fingerprint of decoded pixels, shape (H, W, 3) uint8, H and W at least 1."""
-    image = Image.fromarray(rgb)
-    small = _thumbnail(image)
-    flatness = float(np.asarray(Image.fromarray(small).convert("L"), dtype=np.float64).std())
-    return Fingerprint(_phash(image), flatness, small.tobytes())
+    small, extent = _reduced(rgb)
+    thumbnail = _thumbnail(small)
+    flatness = float(np.asarray(Image.fromarray(thumbnail).convert("L"), dtype=np.float64).std())
+    return Fingerprint(_phash(small.convert("L"), extent), flatness, thumbnail.tobytes())
+
+
+def glance_hash(grey: NDArray[np.uint8]) -> bytes:
+    """The 256-bit hash of grey pixels (H, W) that a scaled decoder gave: GLANCE_METHOD."""
+    return _phash(Image.fromarray(grey), (float(grey.shape[1]), float(grey.shape[0])))
+
+
+def exchange_hash(rgb: NDArray[np.uint8], kind: Literal["phash", "dhash", "whash", "pdq"]) -> bytes:
+    """A hash for exchange with other tools, of pixels (H, W, 3) uint8, bits in reading order, first bit highest.
+
+    phash, dhash, whash: `imagehash` with hash_size=8, 8 bytes. pdq: `pdqhash`, 32 bytes (all of the picture is read,
+    nothing is reduced first: PDQ answers badly to that).
+    """
+    if kind == "pdq":
+        bits, _ = pdqhash.compute(rgb)
+    else:
+        bits = getattr(imagehash, kind)(Image.fromarray(rgb)).hash
+    return np.packbits(np.asarray(bits, dtype=bool)).tobytes()
 
 
 def hash_words(hashes: Sequence[bytes]) -> NDArray[np.uint64]:
@@ -46,33 +71,58 @@ def thumbnails(packed: Sequence[bytes]) -> NDArray[np.uint8]:
     return flat.reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3)
 
 
-def _phash(image: Image.Image) -> bytes:
-    """imagehash.phash(image, hash_size=16), bit for bit.
+def _reduced(rgb: NDArray[np.uint8]) -> tuple[Image.Image, tuple[float, float]]:
+    """The picture reduced by whole factors, each side still at least 128 where it was; and its extent in new pixels.
+
+    Blocks are averaged. At the right and lower edge they may be cut: so the extent is not always whole.
+    """
+    height, width, _ = rgb.shape
+    down, across = max(1, height // _FINEST), max(1, width // _FINEST)
+    if down > 1:  # by rows in numpy, by columns in Pillow: each is the quicker one at it
+        whole = height // down * down
+        rows = _row_means(rgb[:whole].reshape(-1, down, width * 3))
+        if whole < height:
+            rows = np.concatenate([rows, _row_means(rgb[whole:].reshape(1, -1, width * 3))])
+        rgb = rows.reshape(-1, width, 3)
+    image = Image.fromarray(rgb)
+    return image.reduce((across, 1)) if across > 1 else image, (width / across, height / down)
+
+
+def _row_means(blocks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Mean over axis 1 of (N, rows, M) uint8, rounded half up."""
+    rows = blocks.shape[1]
+    sums = np.add.reduce(blocks, axis=1, dtype=np.uint16 if rows < 256 else np.uint32)
+    sums += rows // 2
+    means: NDArray[np.uint8] = (sums // rows).astype(np.uint8)
+    return means
+
+
+def _phash(grey: Image.Image, extent: tuple[float, float]) -> bytes:
+    """imagehash.phash(image, hash_size=16) from a grey image; bit for bit where it was not reduced.
 
     The same transform as imagehash, on the rows that are kept only. A matrix product would be as fast, but rounds
     otherwise: in a symmetric picture half of the coefficients are zero but for rounding, and their bits would flip.
     """
-    grey = image.convert("L").resize((_HASH_IMAGE_SIDE, _HASH_IMAGE_SIDE), Image.Resampling.LANCZOS)
-    pixels = np.asarray(grey, dtype=np.float64)
+    size = (_HASH_IMAGE_SIDE, _HASH_IMAGE_SIDE)
+    pixels = np.asarray(grey.resize(size, Image.Resampling.LANCZOS, box=(0, 0, *extent)), dtype=np.float64)
     low = dct(dct(pixels, axis=0)[:HASH_SIDE], axis=1)[:, :HASH_SIDE]
     return np.packbits(low > np.median(low)).tobytes()
 
 
-def _thumbnail(image: Image.Image) -> NDArray[np.uint8]:
+def _thumbnail(reduced: Image.Image) -> NDArray[np.uint8]:
     """Area averages over a 32x32 grid, shape (32, 32, 3), in whole numbers throughout: the same on every machine.
 
     Pillow's BOX takes whole pixels only, so that a copy at 3/4 of the size aliases: its largest local difference
     from the original was twice as large (game icons: median 29 levels, here 14).
     """
-    reduced = image.reduce((max(1, image.width // _FINEST), max(1, image.height // _FINEST)))
     pixels = np.asarray(reduced, dtype=np.float64)
     height, width, _ = pixels.shape
-    sums = np.einsum("ih,hwc->iwc", _overlaps(height), pixels, optimize=True)
-    sums = np.einsum("jw,iwc->ijc", _overlaps(width), sums, optimize=True)
+    rows = (_overlaps(height) @ pixels.reshape(height, width * 3)).reshape(THUMBNAIL_SIDE, width, 3)
+    sums = np.tensordot(rows, _overlaps(width), axes=(1, 1)).transpose(0, 2, 1)
     rounded: NDArray[np.uint8] = ((2 * sums.astype(np.int64) + height * width) // (2 * height * width)).astype(
         np.uint8
     )
-    return rounded
+    return np.ascontiguousarray(rounded)
 
 
 @lru_cache(maxsize=256)

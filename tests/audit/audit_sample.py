@@ -93,7 +93,7 @@ def build(home: Path, assets: int = 20, images: int = 6) -> Workspace:
     }  # fmt: skip
     inventory = pd.concat([frame[tables.INVENTORY.names], pd.DataFrame([broken])], ignore_index=True)
     write_table(inventory_path(workspace, "weave"), inventory, tables.INVENTORY)
-    prints = frame[["asset", "thumbnail"]].assign(phash=b"\0" * 32, flatness=20.0)
+    prints = frame[["asset", "thumbnail"]].assign(phash=b"\0" * 32, flatness=20.0, method="")
     write_table(fingerprints_path(workspace, "weave"), prints[tables.FINGERPRINTS.names], tables.FINGERPRINTS)
     write_table(workspace.snapshot(SNAPSHOT) / "decisions.parquet", decisions(rows), tables.DECISIONS)
     write_table(workspace.snapshot(SNAPSHOT) / "selection.parquet", selection(rows), tables.SELECTION)

@@ -1,7 +1,10 @@
 """Fingerprints: the published hash, bit for bit, and thumbnails that survive storage."""
 
+import io
+
 import imagehash
 import numpy as np
+import pdqhash
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +12,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from pipeline.similarity.fingerprints import fingerprint, hash_words, thumbnails
+from pipeline.catalog.decode import glance
+from pipeline.similarity.fingerprints import exchange_hash, fingerprint, glance_hash, hash_words, thumbnails
 
 
 def _reference(rgb: NDArray[np.uint8]) -> bytes:
@@ -58,3 +62,45 @@ def test_stored_hashes_and_thumbnails_come_back_in_order() -> None:
     assert [row.astype(">u8").tobytes() for row in words] == [p.phash for p in prints]
     assert [t.tobytes() for t in thumbnails([p.thumbnail for p in prints])] == [p.thumbnail for p in prints]
     assert hash_words([]).shape == (0, 4) and thumbnails([]).shape == (0, 32, 32, 3)
+
+
+def _photograph(width: int, height: int, seed: int) -> Image.Image:
+    """Detail at every scale, as in a photograph."""
+    rng = np.random.default_rng(seed)
+    sides = [(max(2, width // step), max(2, height // step)) for step in (200, 50, 12, 3)]
+    layers = [rng.integers(0, 256, (rows, columns, 3), dtype=np.uint8) for columns, rows in sides]
+    image = Image.fromarray(layers[0]).resize((width, height), Image.Resampling.BICUBIC)
+    for layer in layers[1:]:
+        image = Image.blend(image, Image.fromarray(layer).resize((width, height), Image.Resampling.BICUBIC), 0.25)
+    return image
+
+
+def _bits(packed: bytes) -> NDArray[np.uint8]:
+    return np.unpackbits(np.frombuffer(packed, np.uint8))
+
+
+def test_the_hash_of_a_large_picture_stays_close_to_that_of_imagehash() -> None:
+    far = []
+    for seed, (width, height) in enumerate([(640, 480), (701, 503), (1500, 300), (2000, 1333)]):
+        rgb = np.asarray(_photograph(width, height, seed))
+        far.append(int((_bits(fingerprint(rgb).phash) != _bits(_reference(rgb))).sum()))
+    assert max(far) <= 12, far  # of 256 bits; two pictures count as the same up to 40
+
+
+def test_the_hash_at_a_glance_stays_close_too() -> None:
+    for seed in range(3):
+        stream = io.BytesIO()
+        _photograph(701, 503, seed).save(stream, "JPEG", quality=85)
+        _, grey = glance(stream.getvalue(), 128)
+        assert min(grey.shape) < 300
+        reference = _reference(np.asarray(Image.open(stream).convert("RGB")))
+        assert (_bits(glance_hash(grey)) != _bits(reference)).sum() <= 12
+
+
+def test_hashes_for_exchange_are_those_of_imagehash_and_pdqhash() -> None:
+    image = _photograph(160, 120, 0)
+    rgb = np.asarray(image)
+    assert exchange_hash(rgb, "phash").hex() == str(imagehash.phash(image))
+    assert exchange_hash(rgb, "dhash").hex() == str(imagehash.dhash(image))
+    assert exchange_hash(rgb, "whash").hex() == str(imagehash.whash(image))
+    assert np.array_equal(_bits(exchange_hash(rgb, "pdq")), pdqhash.compute(rgb)[0])
