@@ -14,7 +14,7 @@ from pipeline.core.shards import finish, part_path, write_bytes, write_table
 from pipeline.core.work import Job, Result
 from pipeline.ingest.idx import encode_array
 from pipeline.ingest.reasons import IngestReason
-from pipeline.ingest.signals import read_signals
+from pipeline.ingest.signals import MAX_SIDECAR_BYTES, read_signals
 from pipeline.ingest.sources import Item
 from pipeline.similarity.fingerprints import fingerprint
 
@@ -108,7 +108,7 @@ def _row(
             "height": picture.height,
             "format": picture.format,
             "mode": picture.mode,
-            "signals": read_signals(data, image, [Path(path) for path, _ in item.sidecars]),
+            "signals": read_signals(data, image, *_sidecars(item)),
         }
     )
 
@@ -134,6 +134,20 @@ def _read(item: Item) -> bytes:
     except OSError as error:
         raise _Refused(IngestReason.UNREADABLE, error.strerror or str(error)) from None
     return encode_array(item.array, data) if item.array else data
+
+
+def _sidecars(item: Item) -> tuple[list[tuple[str, bytes]], list[str]]:
+    """(name, content) of the files of facts about an item, and what could not be read of them."""
+    found, problems = [], []
+    for path in (Path(path) for path, _ in item.sidecars):
+        try:
+            if path.is_symlink():
+                raise ValueError("a link")
+            with path.open("rb") as stream:
+                found.append((path.name, stream.read(MAX_SIDECAR_BYTES + 1)))
+        except (OSError, ValueError) as error:
+            problems.append(f"{path.name}: {type(error).__name__}: {error}"[:300])
+    return found, problems
 
 
 def _blank(item: Item) -> dict[str, Any]:

@@ -8,7 +8,6 @@ One JSON object a file, empty when there is nothing:
 import json
 import struct
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -38,18 +37,22 @@ _EXTENSION = b"http://ns.adobe.com/xmp/extension/\0"
 _PLUS = b"http://ns.useplus.org/ldf/xmp/1.0/"
 
 
-def read_signals(data: bytes, image: ImageFile, sidecars: Sequence[Path] = ()) -> str:
+def read_signals(
+    data: bytes, image: ImageFile, sidecars: Sequence[tuple[str, bytes]] = (), problems: Sequence[str] = ()
+) -> str:
     """JSON (ASCII, sorted keys) of the facts in an image's bytes and in its sidecars; "" for none.
 
-    `image` is `data` as loaded by catalog.decode.open_image. Never raises: what cannot be read is itself a fact.
+    `image` is the header of `data`, from catalog.decode; `sidecars` are name and content of each file of facts;
+    `problems` what else about the file could not be read. Never raises: what cannot be read is itself a fact.
     """
-    unreadable: list[str] = []
-    credentials, problems = read_credentials(data, image.format or "")
+    unreadable: list[str] = list(problems)
+    credentials, faults = read_credentials(data, image.format or "")
     packets = _packets(data, image, unreadable)
     headers: dict[str, list[str]] = {}
-    for path in sidecars:
-        content = _sidecar(path, unreadable)
-        if path.suffix == ".xmp":
+    for name, content in sidecars:
+        if len(content) > MAX_SIDECAR_BYTES:
+            unreadable.append(f"{name}: more than {MAX_SIDECAR_BYTES:,} bytes")
+        elif name.lower().endswith(".xmp"):
             packets.append(content)
         else:
             headers |= _headers(content, unreadable)
@@ -59,7 +62,7 @@ def read_signals(data: bytes, image: ImageFile, sidecars: Sequence[Path] = ()) -
         "iptc_copyright": _iptc_copyright(image, unreadable),
         "headers": headers,
         "c2pa": credentials,
-        "unreadable": unreadable + problems,
+        "unreadable": unreadable + faults,
     }
     facts = {name: value for name, value in facts.items() if value}
     return json.dumps(facts, sort_keys=True, separators=(",", ":")) if facts else ""
@@ -165,19 +168,6 @@ def _iptc_copyright(image: ImageFile, unreadable: list[str]) -> str:
     except Exception as error:
         unreadable.append(f"iptc: {type(error).__name__}: {error}"[:300])
         return ""
-
-
-def _sidecar(path: Path, unreadable: list[str]) -> bytes:
-    """The bytes of a sidecar, b"" when they cannot be had."""
-    try:
-        if path.is_symlink():
-            raise ValueError("a link")
-        if path.stat().st_size > MAX_SIDECAR_BYTES:
-            raise ValueError(f"more than {MAX_SIDECAR_BYTES:,} bytes")
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        unreadable.append(f"{path.name}: {type(error).__name__}: {error}"[:300])
-        return b""
 
 
 def _headers(content: bytes, unreadable: list[str]) -> dict[str, list[str]]:
