@@ -56,7 +56,9 @@ def audit_stage(job: Job) -> Audited:
         decisions = decide(inventories, licences, events, job.purpose, job.policy, moment, moment)
         selection = select(inventories, decisions, fingerprints, job.settings.duplicates)
         head = ledger_head(job.catalog, moment)
-        snapshot = make_snapshot(job.workspace, selection, decisions, job.purpose, job.policy, moment, moment, head)
+        snapshot = make_snapshot(
+            job.workspace, selection, decisions, job.purpose, job.policy, moment, moment, head, job.settings.salted
+        )
         note_run(job.catalog, job.run, snapshot=snapshot.id)
         counts = Counter(selection.decision)
         stage.taken, stage.given = len(selection), snapshot.size

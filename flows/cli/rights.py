@@ -85,13 +85,14 @@ def snapshot(
     policy: PolicyFile = None,
     as_of: AsOf = None,
     known_at: KnownAt = None,
+    salted: Annotated[bool, typer.Option("--salted", help="Proofs that show no other asset's digest.")] = False,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Sign a snapshot: the assets that are allowed for a purpose at a moment."""
     from flows.commands.rights import snapshot_datasets
 
-    made = snapshot_datasets(Workspace.at(home), dataset, purpose, policy, as_of, known_at)
+    made = snapshot_datasets(Workspace.at(home), dataset, purpose, policy, as_of, known_at, salted)
     value = {"snapshot": made.id, "root": made.root, "size": made.size, "statement": str(made.statement)}
     emit(value, as_json, f"snapshot {made.id}: {made.size:,} assets, root {made.root}")
 

@@ -71,6 +71,7 @@ def snapshot_datasets(
     policy: Path | None,
     as_of: str | None,
     known_at: str | None,
+    salted: bool = False,
 ) -> "Snapshot":
     """Decide, select and sign."""
     from pipeline.rights.selection import select
@@ -81,7 +82,7 @@ def snapshot_datasets(
     fingerprints = pd.concat([read_fingerprints(workspace, name) for name in datasets])
     selection = select(_inventories(workspace, datasets), decisions, fingerprints, DuplicateSettings())
     head = ledger_head(open_catalog(workspace), known)
-    return make_snapshot(workspace, selection, decisions, wanted, load_policy(policy), held, known, head)
+    return make_snapshot(workspace, selection, decisions, wanted, load_policy(policy), held, known, head, salted)
 
 
 def trace(workspace: Workspace, subject: str) -> Row:

@@ -187,6 +187,7 @@ class JobSettings(Settings):
     purpose: Use = "train_generative"
     commercial: bool = True
     policy: Path | None = None
+    salted: bool = False  # proofs about its snapshots show no other asset's digest
     duplicates: DuplicateSettings = DuplicateSettings()
     model: ModelSettings = ModelSettings()
     batch: BatchSettings = BatchSettings()

@@ -1,7 +1,5 @@
 """The snapshot: the assets allowed for one purpose at one moment, with a signed statement that commits to them."""
 
-import csv
-import io
 import shutil
 from collections import Counter
 from dataclasses import dataclass
@@ -19,16 +17,18 @@ from pipeline.core.digests import canonical_json, file_sha256, sha256
 from pipeline.core.errors import ImprimaturError, NeedsPerson
 from pipeline.core.merkle import merkle_root
 from pipeline.core.moments import now
-from pipeline.core.shards import machine_faults_named, write_bytes, write_table
+from pipeline.core.shards import machine_faults_named, write_bytes, write_json, write_table
+from pipeline.core.sheets import csv_bytes
 from pipeline.core.workspace import Workspace
 from pipeline.rights.findings import Purpose
 from pipeline.rights.policy import Policy, policy_digest
+from pipeline.rights.proof import salted_leaves
 from pipeline.rights.reasons import Reason
-from pipeline.rights.statement import STATEMENT_TYPE, public_pem, sign_statement, statement_signer
+from pipeline.rights.statement import STATEMENT_TYPE, public_pem, sign_statement, snapshot_salt, statement_signer
 
 PREDICATE_TYPE = "https://imprimatur.dev/snapshot/v1"
 TREE = "RFC 9162 section 2.1, SHA-256, over sorted unique asset SHA-256 digests"
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+SALTED_TREE = "RFC 9162 section 2.1, SHA-256, over sorted unique HMAC-SHA-256(salt, asset SHA-256 digest)"
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,17 @@ class Snapshot:
         """The public key of the statement's signer."""
         return self.folder / "statement.pub.pem"
 
+    @property
+    def policy(self) -> Path:
+        """The policy that it was decided by."""
+        return self.folder / "policy.json"
+
+    @property
+    def salt(self) -> bytes:
+        """The salt of its salted tree, for an auditor; empty when it has none."""
+        path = self.folder / "salt"
+        return path.read_bytes() if path.exists() else b""
+
 
 def make_snapshot(
     workspace: Workspace,
@@ -75,11 +86,13 @@ def make_snapshot(
     as_of: str,
     known_at: str,
     ledger_head: str,
+    salted: bool = False,
 ) -> Snapshot:
     """Write and sign the snapshot of the selected assets; the same inputs give the same snapshot.
 
-    Its id is the first 16 hex digits of the SHA-256 of the statement's payload. Raises NeedsPerson when nothing
-    is selected, saying which reasons denied everything.
+    Its id is the first 16 hex digits of the SHA-256 of the statement's payload. `salted` commits to a second tree,
+    whose proofs show no other asset's digest. Raises NeedsPerson when nothing is selected, saying which reasons
+    denied everything.
     """
     chosen = selection.loc[selection["selected"], "asset"].tolist()
     if not chosen:
@@ -90,7 +103,7 @@ def make_snapshot(
         decided = write_table(building / "decisions.parquet", decisions, DECISIONS)
         write_table(building / "selection.parquet", selection, SELECTION)
         root = merkle_root(chosen)
-        predicate = {
+        predicate: dict[str, Any] = {
             "root": root,
             "size": len(set(chosen)),
             "tree": TREE,
@@ -103,9 +116,18 @@ def make_snapshot(
             "reasons": _counts(str(code) for codes in decisions["reasons"] for code in codes),
             "notSelected": _counts(reason for reason in selection["reason"] if reason),
         }
+        if salted:
+            salt = snapshot_salt(signer, root)
+            write_bytes(building / "salt", salt, mode=0o600)
+            predicate["salted"] = {
+                "root": merkle_root(leaf.hex() for leaf in salted_leaves(chosen, salt)),
+                "saltSha256": sha256(salt),
+                "tree": SALTED_TREE,
+            }
         payload = canonical_json(_statement(root, predicate))
         write_bytes(building / "statement.json", sign_statement(payload, signer))
         write_bytes(building / "statement.pub.pem", public_pem(signer))
+        write_json(building / "policy.json", policy.model_dump(mode="json"))
         write_bytes(building / "attribution.csv", _attribution(decisions, set(chosen)))
         made = Snapshot(sha256(payload)[:16], root, len(set(chosen)), workspace.snapshot(sha256(payload)[:16]))
         with machine_faults_named(made.folder):
@@ -146,17 +168,8 @@ def _attribution(decisions: pd.DataFrame, chosen: set[str]) -> bytes:
         for dataset, licence, credit, holders, obligations in used[columns].itertuples(index=False, name=None)
         if len(obligations)
     )
-    sheet = io.StringIO(newline="")
-    writer = csv.writer(sheet, lineterminator="\n")
-    writer.writerow(["dataset", "licence", "credit", "obligations", "works"])
-    for line, works in sorted(lines.items()):
-        writer.writerow([*map(_inert, line), works])
-    return sheet.getvalue().encode()
-
-
-def _inert(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.lstrip().startswith(_FORMULA) or cell.startswith(_FORMULA) else cell
+    rows = [[*line, works] for line, works in sorted(lines.items())]
+    return csv_bytes(["dataset", "licence", "credit", "obligations", "works"], rows)
 
 
 def _nothing_selected(selection: pd.DataFrame, purpose: Purpose) -> NeedsPerson:

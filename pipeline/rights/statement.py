@@ -1,11 +1,13 @@
 """Signed statements: an in-toto Statement v1 in RFC 8785 bytes, in a DSSE envelope, signed with ed25519."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -37,9 +39,18 @@ def read_statement(path: Path, public_key: Path) -> dict[str, Any]:
     Raises ImprimaturError when either file cannot be read or the signature does not hold.
     """
     try:
-        key = SSlibKey.from_crypto(load_pem_public_key(public_key.read_bytes()))
-    except (OSError, ValueError) as error:
+        pem = public_key.read_bytes()
+    except OSError as error:
         raise ImprimaturError(f"{public_key}: no public key ({error})", "name the signer's PEM public key") from None
+    return verified_payload(path, pem, str(public_key))
+
+
+def verified_payload(path: Path, pem: bytes, key_name: str) -> dict[str, Any]:
+    """The verified payload of a statement file, as read_statement; `key_name` says where `pem` is from."""
+    try:
+        key = SSlibKey.from_crypto(load_pem_public_key(pem))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ImprimaturError(f"{key_name}: no public key ({error})", "name the signer's PEM public key") from None
     try:
         envelope = Envelope.from_dict(json.loads(path.read_text(encoding="utf-8")))
         envelope.verify([key], 1)
@@ -71,6 +82,15 @@ def statement_signer(workspace: Workspace) -> CryptoSigner:
     if not public.exists():
         write_bytes(public, public_pem(signer))
     return signer
+
+
+def snapshot_salt(signer: CryptoSigner, root: str) -> bytes:
+    """The salt of a snapshot's salted tree, 32 bytes: known to the holder of the key only, the same for equal trees.
+
+    It is a digest of a signature that is never published; ed25519 signs deterministically.
+    """
+    signature = signer.sign(f"imprimatur snapshot salt {root}".encode())
+    return hashlib.sha256(bytes.fromhex(signature.signature)).digest()
 
 
 def public_key_path(workspace: Workspace) -> Path:
