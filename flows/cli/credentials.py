@@ -16,6 +16,11 @@ app = typer.Typer()
 def stamp(
     paths: Annotated[list[Path], typer.Argument(help="Images, or folders of images.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the stamped files.")],
+    format: Annotated[str | None, typer.Option("--format", help="png, jpeg, webp, avif, tiff or gif.")] = None,
+    sidecar: Annotated[bool, typer.Option("--sidecar", help="Write the credential beside each file.")] = False,
+    signed: Annotated[str, typer.Option("--signed", help="Signed files: refuse, or parent.")] = "refuse",
+    source: Annotated[Path | None, typer.Option("--source", help="The picture that these are variations of.")] = None,
+    model: Annotated[str, typer.Option("--model", help="The model of this workspace that made them.")] = "",
     config: Config = None,
     home: Home = None,
     as_json: Json = False,
@@ -24,7 +29,8 @@ def stamp(
     from flows.commands.credentials import stamp_paths
 
     refused = 0
-    for row in stamp_paths(Workspace.at(home), paths, out, config):
+    how = {"format": format, "signed": signed, "source": source, "model": model}
+    for row in stamp_paths(Workspace.at(home), paths, out, config, sidecar, how):
         refused += row["state"] != "stamped"
         emit(row, as_json, f"{row['state']:<8} {row['file']} {row['out']} {row['detail']}")
     if refused:

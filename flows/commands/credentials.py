@@ -12,11 +12,23 @@ IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".avif"}
 Row = dict[str, Any]
 
 
-def stamp_paths(workspace: Workspace, paths: list[Path], out: Path, config: Path | None) -> Iterator[Row]:
-    """Stamp images into `out`."""
-    from pipeline.credentials.stamp_files import stamp_files
+def stamp_paths(
+    workspace: Workspace, paths: list[Path], out: Path, config: Path | None, sidecar: bool, how: dict[str, Any]
+) -> Iterator[Row]:
+    """Stamp images into `out`; `how` holds the fields of credentials.stamp_files.Stamping."""
+    from pipeline.credentials.images import SUFFIXES
+    from pipeline.credentials.stamp_files import Stamping, stamp_files
 
-    yield from stamp_files(image_files(paths), out, given_credentials(config), workspace)
+    for option, given, known in (
+        ("format", how["format"], SUFFIXES),
+        ("signed", how["signed"], ("refuse", "parent")),
+    ):
+        if given is not None and given not in known:
+            raise ImprimaturError(f"stamp --{option}: {given!r} is not known", f"one of: {', '.join(known)}")
+    settings = given_credentials(config)
+    if sidecar:
+        settings = settings.model_copy(update={"placement": "sidecar"})
+    yield from stamp_files(image_files(paths), out, settings, workspace, Stamping(**how))
 
 
 def verify_paths(workspace: Workspace, paths: list[Path], anchors: list[Path], config: Path | None) -> Iterator[Row]:

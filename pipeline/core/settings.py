@@ -90,7 +90,7 @@ class BatchSettings(Settings):
     classes: list[str] = []  # empty: every class in equal parts
     scale: int = Field(1, ge=1, le=8)  # whole-number enlargement of small images before they are stamped
     resample: Literal["lanczos", "nearest"] = "lanczos"  # how they are enlarged; nearest keeps pixel art crisp
-    format: Literal["png", "jpeg", "webp"] = "png"
+    format: Literal["png", "jpeg", "webp", "avif", "tiff", "gif"] = "png"
     shard_size: int = Field(64, ge=1, le=2048)
 
 
@@ -150,6 +150,9 @@ class CredentialSettings(Settings):
     algorithm: Literal["es256", "es384", "ps256", "ed25519"] = "es256"
     timestamp_url: str | None = Field(None, pattern=r"^https?://")  # RFC 3161 time-stamping authority (TSA)
     training_mining: Literal["notAllowed", "allowed"] = "notAllowed"
+    placement: Literal["embedded", "sidecar"] = "embedded"  # in the file, or as <name>.c2pa beside it
+    chain: Literal["embedded", "linked"] = "embedded"  # the model's credential: carried, or named by digest and URL
+    chain_url: str | None = None  # linked: the credential of model ID is published at <chain_url>/ID.c2pa
 
     @model_validator(mode="after")
     def _complete(self) -> "CredentialSettings":
@@ -160,6 +163,8 @@ class CredentialSettings(Settings):
             )
         if self.certificate is not None and self.anchors is None:
             raise ValueError("anchors: name the PEM file of the root that the certificate chains up to")
+        if self.chain == "linked" and not (self.chain_url or "").startswith(("https://", "http://")):
+            raise ValueError("chain_url: give the URL below which the credentials of models are published")
         return self
 
 

@@ -26,10 +26,11 @@ from pipeline.core.shards import (
 )
 from pipeline.core.workspace import Workspace
 from pipeline.credentials.identity import Identity, ensure_identity
+from pipeline.credentials.images import SUFFIXES, Format
 from pipeline.credentials.manifest import Link, OutputFacts
 from pipeline.credentials.repository import store_path
-from pipeline.credentials.sidecars import read_sidecar
-from pipeline.credentials.stamp import SUFFIXES, Format, Stamped, stamp
+from pipeline.credentials.sidecars import read_sidecar, sidecar_path
+from pipeline.credentials.stamp import Stamped, stamp
 
 STAGING = "staging"
 
@@ -122,6 +123,8 @@ def _stamp_one(
     stamped = stamp(image["image"], facts, model, identity, settings, format)
     file = f"{'quarantine' if stamped.reasons else 'images'}/{name}"
     write_bytes(Path(job["staging"]) / file, stamped.data)
+    if stamped.manifest_store and settings.placement == "sidecar":
+        write_bytes(sidecar_path(Path(job["staging"]) / file), stamped.manifest_store)
     if stamped.manifest_store:
         write_bytes(store_path(workspace, stamped.output), stamped.manifest_store)
     return _row(index, file, stamped.data, stamped, facts.when)

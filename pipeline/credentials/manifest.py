@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from pipeline.core.digests import sha256
 from pipeline.core.settings import CredentialSettings
 from pipeline.credentials import sdk, watermark
 
 DIGITAL_SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 AI_GENERATED = DIGITAL_SOURCE + "trainedAlgorithmicMedia"
+AI_EDITED = DIGITAL_SOURCE + "compositeWithTrainedAlgorithmicMedia"  # "Edited using Generative AI"
 STATEMENT_SOURCE = DIGITAL_SOURCE + "dataDrivenMedia"
 WEIGHTS_SOURCE = "http://c2pa.org/digitalsourcetype/trainedAlgorithmicData"
 OPAQUE = "application/octet-stream"
@@ -44,6 +46,22 @@ class Link:
     store: bytes
     active_manifest: str
     validation_results: dict[str, Any]
+    identifier: str = ""  # id of the snapshot or model
+
+
+@dataclass(frozen=True)
+class Source:
+    """The picture that an output is a variation of, or the signed file that is stamped again: its `parentOf`."""
+
+    data: bytes
+    mime: str
+    title: str = "source"  # a file name may be personal, so none is taken over
+    edited: bool = True  # by the model; False: the same picture, only marked and signed
+
+
+def digital_source(source: Source | None) -> str:
+    """The IPTC digital source type (a URL) of an output with or without a source picture."""
+    return AI_EDITED if source and source.edited else AI_GENERATED
 
 
 def output_id(batch: str, index: int, key: bytes) -> str:
@@ -59,26 +77,21 @@ def watermark_payload(batch: str, index: int, key: bytes) -> int:
 
 
 def output_manifest(
-    facts: OutputFacts, output: str, payload: int, mime: str, settings: CredentialSettings, model: Link | None
-) -> Manifest:
+    facts: OutputFacts, output: str, payload: int, mime: str, settings: CredentialSettings, model: Link | None,
+    source: Source | None = None,
+) -> Manifest:  # fmt: skip
     """The manifest of a generated image; `model`, when known, becomes its `inputTo` ingredient.
 
-    Carries the fields that California SB 942 (B&P 22757.3(b)) and EU AI Act art. 50(2) ask for.
+    With settings.chain "linked" the model's credential is named by digest and URL instead of being carried. A
+    `source` is added by sdk.sign under the label "parent". Carries the fields that California SB 942
+    (B&P 22757.3(b)) and EU AI Act art. 50(2) ask for.
     """
-    created: dict[str, Any] = {
-        "action": "c2pa.created",
-        "when": facts.when,
-        "digitalSourceType": AI_GENERATED,
-        "softwareAgent": {"name": facts.model or settings.system, "version": sdk.VERSION},
-    }
-    if model:
-        created["parameters"] = {"ingredientIds": ["model"]}
     watermarked = {
         "action": "c2pa.watermarked.bound",
         "when": facts.when,
         "softwareAgent": {"name": watermark.ALGORITHM, "version": sdk.VERSION},
     }
-    manifest = _manifest(facts.title, mime, [created, watermarked])
+    manifest = _manifest(facts.title, mime, [*_origin(facts, settings, model, source), watermarked])
     manifest["assertions"] += [
         {
             "label": "c2pa.soft-binding",
@@ -90,9 +103,14 @@ def output_manifest(
             },
         },
         {"label": "cawg.training-mining", "data": {"entries": _training_mining(settings.training_mining)}},
-        {"label": sdk.GENERATION_ASSERTION, "data": _generation(facts, output, settings)},
+        {"label": sdk.GENERATION_ASSERTION, "data": _generation(facts, output, settings, model)},
     ]
-    return _with_ingredient(manifest, model, "model")
+    if model is None:
+        return manifest
+    return {
+        **manifest,
+        "ingredients": [_linked(model, settings) if _is_linked(settings) else _carried(model, "model")],
+    }
 
 
 def snapshot_manifest(title: str, when: str, facts: dict[str, Any]) -> Manifest:
@@ -103,26 +121,36 @@ def snapshot_manifest(title: str, when: str, facts: dict[str, Any]) -> Manifest:
     return manifest
 
 
-def model_manifest(title: str, when: str, facts: dict[str, Any], snapshot: Link) -> Manifest:
-    """The sidecar manifest of a model's weights, with the snapshot that it was trained on as `inputTo` ingredient."""
+def model_manifest(
+    title: str, when: str, facts: dict[str, Any], snapshot: Link, base: Link | None = None
+) -> Manifest:
+    """The sidecar manifest of a model's weights; `inputTo` ingredients are the snapshot that it was trained on and,
+    of a fine-tuned model, the base model that it started from.
+    """
     created = {
         "action": "c2pa.created",
         "when": when,
         "digitalSourceType": WEIGHTS_SOURCE,
         "softwareAgent": {"name": "imprimatur", "version": sdk.VERSION},
-        "parameters": {"ingredientIds": ["snapshot"]},
+        "parameters": {"ingredientIds": ["snapshot", "base"] if base else ["snapshot"]},
     }
     manifest = _manifest(title, OPAQUE, [created])
     manifest["assertions"] += [
         _asset_type("c2pa.types.model", "c2pa.types.model.pytorch"),
         {"label": sdk.MODEL_ASSERTION, "data": facts},
     ]
-    return _with_ingredient(manifest, snapshot, "snapshot")
+    ingredients = [_carried(snapshot, "snapshot"), *([_carried(base, "base")] if base else [])]
+    return {**manifest, "ingredients": ingredients}
 
 
-def resources(link: Link | None, label: str) -> dict[str, bytes]:
-    """The resources that the SDK must be handed with a manifest that has `link` as its ingredient."""
-    return {f"{label}.c2pa": link.store} if link else {}
+def output_resources(model: Link | None, settings: CredentialSettings) -> dict[str, bytes]:
+    """The resources that the SDK must be handed with an output's manifest."""
+    return {} if model is None or _is_linked(settings) else resources(model=model)
+
+
+def resources(**links: Link | None) -> dict[str, bytes]:
+    """The resources that the SDK must be handed with a manifest that carries these links, by label."""
+    return {f"{label}.c2pa": link.store for label, link in links.items() if link}
 
 
 def _manifest(title: str, mime: str, actions: list[dict[str, Any]]) -> Manifest:
@@ -134,20 +162,67 @@ def _manifest(title: str, mime: str, actions: list[dict[str, Any]]) -> Manifest:
     }
 
 
-def _with_ingredient(manifest: Manifest, link: Link | None, label: str) -> Manifest:
-    if link is None:
-        return manifest
-    ingredient = {
+def _origin(
+    facts: OutputFacts, settings: CredentialSettings, model: Link | None, source: Source | None
+) -> list[dict[str, Any]]:
+    """How the picture came about: created, or a parent opened and then edited (C2PA 2.x, actions, section 18.15)."""
+    made: dict[str, Any] = {
+        "action": "c2pa.created",
+        "when": facts.when,
+        "digitalSourceType": digital_source(source),
+        "softwareAgent": {"name": facts.model or settings.system, "version": sdk.VERSION},
+    }
+    if model:
+        made["parameters"] = {"ingredientIds": ["model"]}
+    if source is None:
+        return [made]
+    opened = {
+        "action": "c2pa.opened",
+        "when": facts.when,
+        "softwareAgent": {"name": settings.system, "version": sdk.VERSION},
+        "parameters": {"ingredientIds": [sdk.PARENT]},
+    }
+    # stamping alone writes the IPTC disclosure, and changes no picture but for the watermark
+    return [opened, {**made, "action": "c2pa.edited" if source.edited else "c2pa.edited.metadata"}]
+
+
+def _carried(link: Link, label: str) -> dict[str, Any]:
+    return {
         "title": link.title,
         "format": OPAQUE,
         "relationship": "inputTo",
         "label": label,
         "data_types": [{"type": link.kind}],
         "active_manifest": link.active_manifest,
-        "validation_results": link.validation_results,
+        "validation_results": _terse(link.validation_results),
         "manifest_data": {"format": "application/c2pa", "identifier": f"{label}.c2pa"},
     }
-    return {**manifest, "ingredients": [ingredient]}
+
+
+def _linked(link: Link, settings: CredentialSettings) -> dict[str, Any]:
+    return {
+        "title": link.title,
+        "format": OPAQUE,
+        "relationship": "inputTo",
+        "label": "model",
+        "data_types": [{"type": link.kind}],
+        "informational_URI": _url(link, settings),
+    }
+
+
+def _is_linked(settings: CredentialSettings) -> bool:
+    return settings.chain == "linked"
+
+
+def _url(link: Link, settings: CredentialSettings) -> str:
+    return f"{str(settings.chain_url).rstrip('/')}/{link.identifier}.c2pa"
+
+
+def _terse(results: Any) -> Any:
+    """Validation results without their English sentences, which repeat the codes at a kilobyte a link."""
+    if isinstance(results, dict):
+        return {name: _terse(value) for name, value in results.items() if name != "explanation"}
+    return [_terse(value) for value in results] if isinstance(results, list) else results
 
 
 def _asset_type(*kinds: str) -> dict[str, Any]:
@@ -160,7 +235,8 @@ def _training_mining(use: str) -> dict[str, Any]:
     return {**{entry: {"use": use} for entry in restricted}, "cawg.ai_inference": {"use": "allowed"}}
 
 
-def _generation(facts: OutputFacts, output: str, settings: CredentialSettings) -> dict[str, Any]:
+def _generation(facts: OutputFacts, output: str, settings: CredentialSettings, model: Link | None) -> dict[str, Any]:
+    linked = model if _is_linked(settings) else None
     known: dict[str, Any] = {
         "provider": settings.provider,
         "system": settings.system,
@@ -176,6 +252,8 @@ def _generation(facts: OutputFacts, output: str, settings: CredentialSettings) -
         "snapshot": facts.snapshot,
         "snapshotRoot": facts.snapshot_root,
         "screening": facts.verdict,
+        "modelCredentialSha256": sha256(linked.store) if linked else "",
+        "modelCredentialUrl": _url(linked, settings) if linked else "",
     }
     return {name: value for name, value in known.items() if value not in ("", None)}
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from pipeline.core.workspace import Workspace
 from pipeline.credentials import watermark
+from pipeline.credentials.images import DECODE_ERRORS, decode
 from pipeline.credentials.repository import (
     Entry,
     find_by_file_sha256,
@@ -18,7 +19,6 @@ from pipeline.credentials.repository import (
     hash_distance,
     published_file,
 )
-from pipeline.credentials.stamp import DECODE_ERRORS, decode
 from pipeline.similarity.fingerprints import fingerprint
 
 HASH_BITS = 256

@@ -32,6 +32,7 @@ CLAIM_GENERATOR = {"name": "imprimatur", "version": VERSION, "specVersion": "2.4
 GENERATION_ASSERTION = "dev.imprimatur.generation"
 SNAPSHOT_ASSERTION = "dev.imprimatur.snapshot"
 MODEL_ASSERTION = "dev.imprimatur.model"
+PARENT = "parent"  # by this label actions name the `parentOf` ingredient
 # base labels, without version: what is not listed lands in gathered_assertions and fails conformance
 CREATED_ASSERTIONS = [
     "c2pa.actions",
@@ -108,9 +109,11 @@ def sign(
     identity: Identity,
     resources: dict[str, bytes] | None = None,
     embed: bool = True,
+    parent: tuple[str, str, bytes] | None = None,
 ) -> tuple[bytes, bytes]:
     """Sign `data` with a manifest definition: (the signed file, its manifest store), the file unchanged if not embed.
 
+    `parent` is (title, MIME type, bytes) of the file that becomes the `parentOf` ingredient, credential and all.
     Raises SigningError with the reason: of the key's place if it failed, else the SDK's.
     """
     output = io.BytesIO()
@@ -120,6 +123,10 @@ def sign(
                 builder.set_no_embed()
             for name, content in (resources or {}).items():
                 builder.add_resource(name, io.BytesIO(content))
+            if parent:
+                title, kind, content = parent
+                ingredient = {"title": title, "label": PARENT, "relationship": "parentOf"}
+                builder.add_ingredient(ingredient, kind, io.BytesIO(content))
             store = bytes(builder.sign(mime, io.BytesIO(data), output))
     except c2pa.C2paError as error:
         raise SigningError(_explained(error, identity)) from error

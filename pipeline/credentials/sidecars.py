@@ -23,8 +23,8 @@ from pipeline.credentials.manifest import (
 
 
 def sidecar_path(path: Path) -> Path:
-    """Where the credential of a file lies: beside it, its name up to the first dot with .c2pa."""
-    return path.with_name(path.name.split(".")[0] + ".c2pa")
+    """Where the credential of a file lies: beside it, with .c2pa for its extension (C2PA 2.x, section A.5)."""
+    return path.with_suffix(".c2pa")
 
 
 def sign_snapshot(statement: Path, identity: Identity, *, snapshot: str, root: str, size: int, when: str) -> Path:
@@ -38,15 +38,18 @@ def sign_snapshot(statement: Path, identity: Identity, *, snapshot: str, root: s
 
 
 def sign_model(
-    weights: Path, statement: Path, identity: Identity, *, model: str, facts: dict[str, Any], when: str
-) -> Path:
+    weights: Path, statement: Path, identity: Identity, *, model: str, facts: dict[str, Any], when: str,
+    base: Path | None = None,
+) -> Path:  # fmt: skip
     """Sign a model's weights as a C2PA model with the snapshot's sidecar as ingredient; returns the sidecar's path.
 
+    `base` are the signed weights that a fine-tuned model started from: their sidecar becomes an ingredient too.
     `facts` are small and public (kind, snapshot, root, weights_sha256, ...). Kept, and raises, as sign_snapshot.
     """
     snapshot = read_sidecar(statement, identity.anchors_pem)
-    manifest = model_manifest(f"model {model}", when, {"model": model, **facts}, snapshot)
-    return _sign(weights, identity, manifest, resources(snapshot, "snapshot"))
+    origin = read_sidecar(base, identity.anchors_pem) if base else None
+    manifest = model_manifest(f"model {model}", when, {"model": model, **facts}, snapshot, origin)
+    return _sign(weights, identity, manifest, resources(snapshot=snapshot, base=origin))
 
 
 def read_sidecar(path: Path, anchors_pem: str) -> Link:
@@ -79,7 +82,13 @@ def read_sidecar(path: Path, anchors_pem: str) -> Link:
         store=store,
         active_manifest=report["active_manifest"],
         validation_results=report["validation_results"],
+        identifier=_identifier(manifest),
     )
+
+
+def _identifier(manifest: Manifest) -> str:
+    facts = sdk.assertions(manifest, sdk.MODEL_ASSERTION) + sdk.assertions(manifest, sdk.SNAPSHOT_ASSERTION)
+    return str(facts[0].get("model") or facts[0].get("snapshot") or "") if facts else ""
 
 
 def _sign(path: Path, identity: Identity, manifest: Manifest, parts: dict[str, bytes]) -> Path:

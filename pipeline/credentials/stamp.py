@@ -1,52 +1,30 @@
 """Stamping an output: watermark, encode with IPTC metadata, sign, and read all of it back from the final bytes."""
 
-import io
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
-from xml.sax.saxutils import escape
 
 import c2pa
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
-from PIL.PngImagePlugin import PngInfo
+from PIL import Image
 
 from pipeline.core.digests import pixel_digest
 from pipeline.core.settings import CredentialSettings
 from pipeline.credentials import sdk, watermark
 from pipeline.credentials.identity import Identity
+from pipeline.credentials.images import DECODE_ERRORS, FORMATS, Format, decode, encode, open_image
+from pipeline.credentials.lint import Reading, broken_rules
 from pipeline.credentials.manifest import (
-    AI_GENERATED,
     Link,
     OutputFacts,
+    Source,
+    digital_source,
     output_id,
     output_manifest,
-    resources,
+    output_resources,
     watermark_payload,
 )
 from pipeline.similarity.fingerprints import fingerprint
-
-Format = Literal["png", "jpeg", "webp"]
-SUFFIXES: dict[Format, str] = {"png": ".png", "jpeg": ".jpg", "webp": ".webp"}
-READABLE = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "AVIF")  # and none of Pillow's rarer, riskier readers
-MAXIMUM_PIXELS = 64_000_000
-# Pillow's readers raise almost anything for a broken file: RuntimeError, struct.error, KeyError, SyntaxError, ...
-DECODE_ERRORS = (Exception,)
-
-# Iptc4xmpExt:DigitalSourceType, IPTC Photo Metadata 2025.1: what readers without C2PA look at
-_XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
-<x:xmpmeta xmlns:x="adobe:ns:meta/">
- <rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
-  <rdf:Description rdf:about=""
-    xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/"
-    xmlns:xmp="http://ns.adobe.com/xap/1.0/">
-   <Iptc4xmpExt:DigitalSourceType>{source}</Iptc4xmpExt:DigitalSourceType>
-   <xmp:CreatorTool>{tool}</xmp:CreatorTool>
-  </rdf:Description>
- </rdf:RDF>
-</x:xmpmeta>
-<?xpacket end="w"?>"""
 
 
 class StampReason(StrEnum):
@@ -59,6 +37,7 @@ class StampReason(StrEnum):
     SIGNING_FAILED = "STAMP_SIGNING_FAILED"
     NOT_TRUSTED = "STAMP_NOT_TRUSTED"
     WATERMARK_NOT_READ = "STAMP_WATERMARK_NOT_READ"
+    RULES_BROKEN = "STAMP_RULES_BROKEN"
 
 
 SENTENCES = {
@@ -69,6 +48,7 @@ SENTENCES = {
     StampReason.SIGNING_FAILED: "The credential could not be signed.",
     StampReason.NOT_TRUSTED: "Read back from the file, the credential is not trusted against the anchors.",
     StampReason.WATERMARK_NOT_READ: "The watermark could not be read back from the encoded file.",
+    StampReason.RULES_BROKEN: "Read back from the file, the credential breaks a rule of the release table.",
 }
 
 
@@ -87,7 +67,7 @@ class Stamped:
     pixels: str  # pixel digest of `data`
     phash: bytes  # 256-bit perceptual hash of `data`
     reasons: tuple[StampReason, ...]
-    detail: str = ""  # the SDK's words when signing failed
+    detail: str = ""  # the SDK's words or codes, and the codes of rules that are broken (lint.py)
 
 
 def stamp(
@@ -97,53 +77,55 @@ def stamp(
     identity: Identity,
     settings: CredentialSettings,
     format: Format = "png",
+    source: Source | None = None,
 ) -> Stamped:
-    """Stamp an image: a file's bytes, or pixels (H, W, 3) uint8.
+    """Stamp an image: a file's bytes, or pixels (H, W, 3) uint8. `source` is the picture that it is a variation of.
 
-    Pixels, unique id and watermark depend only on the image, the batch, the index and the identity's watermark key;
-    signature and manifest label differ from call to call. JPEG is written at quality 95, WebP lossless, both
-    because the watermark must be read from the file. Faults of the image come back as reasons; raises
-    ImprimaturError only for an identity that cannot sign at all.
+    A file that carries a credential is refused, unless it is its own `source` (see `as_parent`). Pixels, unique id
+    and watermark depend only on the image, the batch, the index and the identity's watermark key; signature and
+    manifest label differ from call to call. With settings.placement "sidecar" the file is not touched by signing and
+    `manifest_store` belongs beside it. Faults of the image come back as reasons; raises ImprimaturError only for an
+    identity that cannot sign at all.
     """
     output = output_id(facts.batch, facts.index, identity.watermark_key)
     payload = watermark_payload(facts.batch, facts.index, identity.watermark_key)
     if isinstance(image, bytes):
-        fault, rgb = _opened(image, identity)
+        fault, rgb = _opened(image, identity, source)
         if rgb is None:
             return _failed(image, output, fault)
     else:
         rgb = image
+    disclosed, tool = digital_source(source), f"{settings.system} {sdk.VERSION}"
     if min(rgb.shape[:2]) < watermark.MINIMUM_SIDE:
-        return _failed(_encoded(rgb, format, settings), output, StampReason.TOO_SMALL)
+        return _failed(encode(rgb, format, disclosed, tool), output, StampReason.TOO_SMALL)
     marked, quality = watermark.embed(rgb, payload, identity.watermark_key)
-    unsigned = _encoded(marked, format, settings)
-    manifest = output_manifest(facts, output, payload, f"image/{format}", settings, model)
+    unsigned, mime = encode(marked, format, disclosed, tool), f"image/{format}"
+    manifest = output_manifest(facts, output, payload, mime, settings, model, source)
+    parent = (source.title, source.mime, source.data) if source else None
+    embed = settings.placement == "embedded"
     try:
-        data, store = sdk.sign(unsigned, f"image/{format}", manifest, identity, resources(model, "model"))
+        data, store = sdk.sign(unsigned, mime, manifest, identity, output_resources(model, settings), embed, parent)
     except sdk.SigningError as error:
         return _failed(unsigned, output, StampReason.SIGNING_FAILED, str(error))
-    return _read_back(data, store, output, payload, quality, f"image/{format}", identity)
+    try:
+        report = sdk.read(data, mime, identity.anchors_pem, None if embed else store) or {}
+    except c2pa.C2paError:
+        report = {}
+    pixels = decode(data)
+    reading = Reading(
+        report, data, mime, facts, output, payload, watermark.extract(pixels, identity.watermark_key),
+        source is not None, model is not None, bool(identity.timestamp_url), settings,
+    )  # fmt: skip
+    return _judged(reading, store, pixels, quality)
 
 
-def open_image(data: bytes) -> Image.Image:
-    """Open an image of a format that is read here, without decoding it. Raises one of DECODE_ERRORS."""
-    Image.init()  # else `formats` may only name what Pillow happens to have loaded
-    return Image.open(io.BytesIO(data), formats=READABLE)
-
-
-def decode(data: bytes) -> NDArray[np.uint8]:
-    """Pixels (H, W, 3) uint8 of an image file, oriented, on white where transparent. Raises one of DECODE_ERRORS."""
+def as_parent(data: bytes) -> Source:
+    """A file that is to be stamped once more, as the `source` of what it becomes. Raises one of DECODE_ERRORS."""
     with open_image(data) as image:
-        if image.width * image.height > MAXIMUM_PIXELS:
-            raise ValueError(f"{image.width}x{image.height} px is more than this reads")
-        upright = ImageOps.exif_transpose(image)
-        if upright.has_transparency_data:
-            coloured = upright.convert("RGBA")
-            upright = Image.alpha_composite(Image.new("RGBA", coloured.size, "white"), coloured)
-        return np.asarray(upright.convert("RGB"))
+        return Source(data, f"image/{FORMATS[str(image.format)]}", edited=False)
 
 
-def _opened(data: bytes, identity: Identity) -> tuple[StampReason, NDArray[np.uint8] | None]:
+def _opened(data: bytes, identity: Identity, source: Source | None) -> tuple[StampReason, NDArray[np.uint8] | None]:
     """Decoded pixels, or the reason why the file cannot be stamped."""
     try:
         with open_image(data) as image:
@@ -154,6 +136,8 @@ def _opened(data: bytes, identity: Identity) -> tuple[StampReason, NDArray[np.ui
         return StampReason.UNREADABLE, None
     if animated:
         return StampReason.ANIMATED, None
+    if source is not None and source.data == data:
+        return StampReason.UNREADABLE, rgb
     try:
         signed = sdk.read(data, mime, identity.anchors_pem) is not None
     except c2pa.C2paError:
@@ -162,49 +146,31 @@ def _opened(data: bytes, identity: Identity) -> tuple[StampReason, NDArray[np.ui
     return (StampReason.ALREADY_SIGNED, None) if signed else (StampReason.UNREADABLE, rgb)
 
 
-def _encoded(rgb: NDArray[np.uint8], format: Format, settings: CredentialSettings) -> bytes:
-    tool = escape(f"{settings.system} {sdk.VERSION}")
-    xmp = _XMP.format(source=AI_GENERATED, tool=tool)
-    stream, image = io.BytesIO(), Image.fromarray(rgb)
-    if format == "png":
-        chunks = PngInfo()
-        chunks.add_itxt("XML:com.adobe.xmp", xmp)
-        image.save(stream, "PNG", pnginfo=chunks)
-    elif format == "jpeg":
-        image.save(stream, "JPEG", quality=95, subsampling=0, xmp=xmp.encode())
-    else:
-        image.save(stream, "WEBP", lossless=True, xmp=xmp.encode())
-    return stream.getvalue()
-
-
-def _read_back(
-    data: bytes, store: bytes, output: str, payload: int, quality: float, mime: str, identity: Identity
-) -> Stamped:
-    try:
-        report = sdk.read(data, mime, identity.anchors_pem) or {}
-    except c2pa.C2paError:
-        report = {}
-    state = str(report.get("validation_state", ""))
-    rgb = decode(data)
-    found = watermark.extract(rgb, identity.watermark_key)
+def _judged(reading: Reading, store: bytes, pixels: NDArray[np.uint8], quality: float) -> Stamped:
+    """What was read back, as a stamped output with the reasons that speak against its release."""
+    report, found = reading.report, reading.found
+    state, marked = str(report.get("validation_state", "")), found == reading.payload
+    broken = broken_rules(reading)
     reasons = []
     if state != "Trusted":
         reasons.append(StampReason.NOT_TRUSTED)
-    if found != payload:
+    if not marked:
         reasons.append(StampReason.WATERMARK_NOT_READ)
+    if broken and not reasons:
+        reasons.append(StampReason.RULES_BROKEN)
     return Stamped(
-        data=data,
+        data=reading.data,
         manifest_store=store,
         manifest=str(report.get("active_manifest", "")),
-        output=output,
+        output=reading.output,
         watermark=watermark.payload_hex(found),
         psnr=quality,
         validation_state=state,
-        watermark_read_back=found == payload,
-        pixels=pixel_digest(rgb),
-        phash=fingerprint(rgb).phash,
+        watermark_read_back=marked,
+        pixels=pixel_digest(pixels),
+        phash=fingerprint(pixels).phash,
         reasons=tuple(reasons),
-        detail=", ".join(sdk.failure_codes(report)) if state != "Trusted" else "",
+        detail=", ".join([*sdk.failure_codes(report), *broken]),
     )
 
 

@@ -13,20 +13,13 @@ from pipeline.core.digests import sha256
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.workspace import Workspace
 from pipeline.credentials import sdk
+from pipeline.credentials.images import DECODE_ERRORS, decode, mime_of
 from pipeline.credentials.manifest import AI_GENERATED, DIGITAL_SOURCE
 from pipeline.credentials.recovery import find_output
 from pipeline.credentials.repository import read_store
-from pipeline.credentials.stamp import DECODE_ERRORS, decode
 
 State = Literal["Trusted", "Valid", "Invalid", "None", "Remote", "Unreadable"]
 MAXIMUM_BYTES = 256 * 2**20  # larger files are not opened
-_SIGNATURES = {
-    "image/png": ((0, b"\x89PNG\r\n\x1a\n"),),
-    "image/jpeg": ((0, b"\xff\xd8\xff"),),
-    "image/gif": ((0, b"GIF8"),),
-    "image/webp": ((0, b"RIFF"), (8, b"WEBP")),
-    "image/avif": ((4, b"ftypavif"),),
-}
 _AI_SOURCES = {AI_GENERATED, DIGITAL_SOURCE + "compositeWithTrainedAlgorithmicMedia"}
 _MEDIA_RELATIONS = {"parentOf", "componentOf"}  # what an ingredient says holds for the file too; `inputTo` does not
 _STRICTNESS = {"notAllowed": 2, "constrained": 1, "allowed": 0}
@@ -86,7 +79,7 @@ def verify(
         data = path.read_bytes()
     except OSError:
         return _unreadable(path, "file.unreadable")
-    mime = _mime(data)
+    mime = mime_of(data)
     if not mime:
         return _unreadable(path, "file.notAnImage")
     rgb = _pixels(data)
@@ -143,17 +136,6 @@ def _checked_anchors(anchors_pem: Sequence[str], name: str = "anchors") -> str:
     if any("-----BEGIN CERTIFICATE-----" not in text for text in anchors_pem):
         raise ImprimaturError(f"{name}: holds no PEM certificate", "give the root's PEM with --anchors")
     return "\n".join(anchors_pem)
-
-
-def _mime(data: bytes) -> str:
-    """The MIME type that a file's first bytes announce, "" for none that is read here.
-
-    Not by opening it: Pillow refuses a PNG for a wrong checksum in the very chunk whose manifest was tampered with.
-    """
-    for mime, places in _SIGNATURES.items():
-        if all(data[start:].startswith(mark) for start, mark in places):
-            return mime
-    return "image/tiff" if data[:4] in (b"II*\0", b"MM\0*") else ""
 
 
 def _pixels(data: bytes) -> NDArray[np.uint8] | None:

@@ -11,10 +11,11 @@ from PIL import Image, ImageDraw
 from pipeline.core.settings import CredentialSettings
 from pipeline.core.workspace import Workspace
 from pipeline.credentials.identity import Identity, ensure_identity
+from pipeline.credentials.images import Format
 from pipeline.credentials.manifest import Link, OutputFacts
 from pipeline.credentials.repository import record_output
 from pipeline.credentials.sidecars import read_sidecar, sign_model, sign_snapshot
-from pipeline.credentials.stamp import Format, Stamped, stamp
+from pipeline.credentials.stamp import Stamped, stamp
 
 WHEN = "2026-11-24T02:00:00.000000Z"
 

@@ -54,7 +54,7 @@ def test_a_missing_and_a_damaged_sidecar_are_named(own_studio: Studio) -> None:
 
 def test_a_sidecar_lies_beside_its_file() -> None:
     assert sidecar_path(Path("m/weights.safetensors")) == Path("m/weights.c2pa")
-    assert sidecar_path(Path("s/statement.dsse.json")) == Path("s/statement.c2pa")
+    assert sidecar_path(Path("images/night.1-000001.png")) == Path("images/night.1-000001.c2pa")
 
 
 def test_a_whole_chain_is_read_from_one_file(studio: Studio, tmp_path: Path) -> None:

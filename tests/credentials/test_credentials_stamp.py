@@ -13,14 +13,17 @@ import pytest
 from credentials_studio import WHEN, Studio, decoded, encoded, picture
 from PIL import Image
 
+from pipeline.core.digests import sha256
+from pipeline.core.errors import ImprimaturError
 from pipeline.credentials import sdk, watermark
 from pipeline.credentials.certificates import certificate_pem, issue
 from pipeline.credentials.identity import Identity
-from pipeline.credentials.manifest import output_id, watermark_payload
-from pipeline.credentials.stamp import Format, StampReason, stamp
-from pipeline.credentials.stamp_files import stamp_files
+from pipeline.credentials.images import Format
+from pipeline.credentials.manifest import Source, output_id, watermark_payload
+from pipeline.credentials.stamp import StampReason, stamp
+from pipeline.credentials.stamp_files import Stamping, stamp_files
 
-FORMATS: list[Format] = ["png", "jpeg", "webp"]
+FORMATS: list[Format] = ["png", "jpeg", "webp", "avif", "tiff", "gif"]
 SOURCE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 
 
@@ -80,8 +83,11 @@ def test_the_manifest_says_what_the_law_and_c2pa_ask_for(studio: Studio) -> None
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_readers_without_c2pa_find_the_iptc_source_type(studio: Studio, format: Format) -> None:
-    with Image.open(io.BytesIO(studio.stamped(1, format=format).data)) as image:
-        xmp = image.info["xmp"]
+    data = studio.stamped(1, format=format).data
+    with Image.open(io.BytesIO(data)) as image:
+        xmp = image.info.get("xmp", b"")
+    if format == "gif":  # Pillow does not look for it there
+        xmp = data[data.index(b"XMP DataXMP") : data.index(b"<?xpacket end")]
     text = xmp.decode() if isinstance(xmp, bytes) else xmp
     assert f"<Iptc4xmpExt:DigitalSourceType>{SOURCE}</Iptc4xmpExt:DigitalSourceType>" in text
 
@@ -108,11 +114,26 @@ def test_the_credential_adds_at_most_20_kilobytes_with_the_chain(studio: Studio)
     assert len(studio.stamped(4).data) - bare < 20_000
 
 
-def test_nothing_personal_is_in_the_file(studio: Studio) -> None:
-    data = studio.stamped(6).data
-    personal = [str(studio.workspace.home), str(Path.cwd()), socket.gethostname(), "PRIVATE KEY"]
-    personal += [getpass.getuser()] if getpass.getuser() != "root" else []
-    assert [word for word in personal if len(word) > 3 and word.encode() in data] == []
+@pytest.mark.parametrize("format", FORMATS)
+def test_nothing_personal_is_in_the_file(
+    studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: Format
+) -> None:
+    """Not in a night's outputs, nor in a file stamped by hand whose own name and folders are a person's."""
+    for variable in ("USER", "LOGNAME", "HOSTNAME"):
+        monkeypatch.setenv(variable, "mira-okafor")
+    folder = tmp_path / "home" / "mira-okafor"
+    folder.mkdir(parents=True)
+    given = folder / f"portrait of Mira Okafor.{format}"
+    given.write_bytes(encoded(picture(6), format))
+    (result,) = stamp_files([given], tmp_path / "out", studio.settings, studio.workspace)
+    by_hand = Path(result["out"]).read_bytes()
+    source = Source(given.read_bytes(), f"image/{format}")
+    varied = stamp(picture(9), studio.facts(9), None, studio.identity, studio.settings, format, source).data
+    night = studio.stamped(6, format=format).data
+    personal = ["mira-okafor", "Mira Okafor", str(studio.workspace.home), str(tmp_path), str(Path.cwd())]
+    personal += [socket.gethostname(), getpass.getuser(), str(Path.home()), "/tmp/", "/home/", "PRIVATE KEY"]
+    for data in (night, by_hand, varied):
+        assert [word for word in personal if len(word) > 4 and word.encode() in data] == []
 
 
 def test_an_unknown_signer_is_not_published(studio: Studio) -> None:
@@ -173,9 +194,86 @@ def test_given_files_are_stamped_and_a_bad_one_stops_nothing(studio: Studio, tmp
     assert results[4]["reasons"] == ["STAMP_UNREADABLE_IMAGE"]
     assert results[4]["detail"] == "The image could not be decoded."
     written = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert written == sorted({"a.png", "b.jpg", "c.webp", "d.png", Path(results[5]["out"]).name})
+    assert written == sorted({"a.png", "b.jpg", "c.webp", "d.gif", Path(results[5]["out"]).name})
     for result in results:
         if result["state"] == "stamped":
             assert result["validation_state"] == "Trusted"
             data = Path(result["out"]).read_bytes()
-            assert manifest_of(data, studio, Path(result["out"]).suffix[1:].replace("jpg", "jpeg"))
+            title = manifest_of(data, studio, Path(result["out"]).suffix[1:].replace("jpg", "jpeg"))["title"]
+            assert title.startswith(result["output"])  # and not the file's name
+
+
+def test_a_signed_file_becomes_the_parent_when_asked_and_else_is_refused(studio: Studio, tmp_path: Path) -> None:
+    signed = tmp_path / "signed.png"
+    signed.write_bytes(studio.stamped(11).data)
+    (refused,) = stamp_files([signed], tmp_path / "a", studio.settings, studio.workspace)
+    assert refused["reasons"] == ["STAMP_ALREADY_SIGNED"]
+    assert not (tmp_path / "a").exists()
+    (again,) = stamp_files([signed], tmp_path / "b", studio.settings, studio.workspace, Stamping(signed="parent"))
+    assert again["state"] == "stamped", again
+    report = sdk.read(Path(again["out"]).read_bytes(), "image/png", studio.identity.anchors_pem)
+    assert report is not None
+    manifest = sdk.active_manifest(report)
+    (parent,) = manifest["ingredients"]
+    assert parent["relationship"] == "parentOf"
+    assert parent["active_manifest"] == studio_label(signed, studio)
+    (actions,) = sdk.assertions(manifest, "c2pa.actions")
+    names = [action["action"] for action in actions["actions"]]
+    assert names == ["c2pa.opened", "c2pa.edited.metadata", "c2pa.watermarked.bound"]
+    assert len(report["manifests"]) == 4  # this, its parent, and the parent's model and snapshot
+
+
+def test_a_variation_carries_its_source_as_parent_and_is_edited_by_ai(studio: Studio) -> None:
+    photo = Source(encoded(picture(40), "JPEG"), "image/jpeg")
+    stamped = stamp(picture(12), studio.facts(12), studio.model, studio.identity, studio.settings, "png", photo)
+    assert stamped.reasons == (), stamped.detail
+    manifest = manifest_of(stamped.data, studio)
+    relations = {entry["relationship"]: entry["title"] for entry in manifest["ingredients"]}
+    assert relations == {"parentOf": "source", "inputTo": "model m1"}
+    (actions,) = sdk.assertions(manifest, "c2pa.actions")
+    opened, edited, _ = actions["actions"]
+    assert (opened["action"], edited["action"]) == ("c2pa.opened", "c2pa.edited")
+    composite = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
+    assert edited["digitalSourceType"] == composite
+    assert f"<Iptc4xmpExt:DigitalSourceType>{composite}<".encode() in stamped.data
+
+
+def test_a_sidecar_leaves_the_file_as_encoded(studio: Studio, tmp_path: Path) -> None:
+    settings = studio.settings.model_copy(update={"placement": "sidecar"})
+    (tmp_path / "a.jpg").write_bytes(encoded(picture(1), "JPEG"))
+    (result,) = stamp_files([tmp_path / "a.jpg"], tmp_path / "out", settings, studio.workspace)
+    assert (result["state"], result["validation_state"]) == ("stamped", "Trusted")
+    data, store = Path(result["out"]).read_bytes(), Path(result["sidecar"]).read_bytes()
+    assert Path(result["sidecar"]) == tmp_path / "out" / "a.c2pa"
+    assert b"jumb" not in data
+    report = sdk.read(data, "image/jpeg", studio.identity.anchors_pem, store)
+    assert report is not None
+    assert report["validation_state"] == "Trusted"
+
+
+def test_a_linked_chain_names_the_model_by_digest_and_url_and_is_small(studio: Studio) -> None:
+    settings = studio.settings.model_copy(update={"chain": "linked", "chain_url": "https://studio.example/models/"})
+    stamped = stamp(picture(13), studio.facts(13), studio.model, studio.identity, settings)
+    assert stamped.reasons == (), stamped.detail
+    manifest = manifest_of(stamped.data, studio)
+    (model,) = manifest["ingredients"]
+    assert (model["relationship"], model["informational_URI"]) == (
+        "inputTo", "https://studio.example/models/m1.c2pa",
+    )  # fmt: skip
+    (generation,) = sdk.assertions(manifest, sdk.GENERATION_ASSERTION)
+    assert generation["modelCredentialSha256"] == sha256(studio.model.store)
+    assert generation["modelCredentialUrl"] == model["informational_URI"]
+    assert len(stamped.data) - len(encoded(decoded(stamped.data), "PNG")) < 7_000
+
+
+def test_stamping_by_hand_can_name_the_model(studio: Studio, tmp_path: Path) -> None:
+    with pytest.raises(ImprimaturError, match="model 'none' is not in this workspace"):
+        stamp_files([], tmp_path, studio.settings, studio.workspace, Stamping(model="none"))
+    with pytest.raises(ImprimaturError, match=r"missing\.png"):
+        stamp_files([], tmp_path, studio.settings, studio.workspace, Stamping(source=tmp_path / "missing.png"))
+
+
+def studio_label(path: Path, studio: Studio) -> str:
+    report = sdk.read(path.read_bytes(), "image/png", studio.identity.anchors_pem)
+    assert report is not None
+    return str(report["active_manifest"])
