@@ -50,10 +50,13 @@ def verify(
 
     doubtful = 0
     for row in verify_paths(Workspace.at(home), paths, anchors or [], config):
-        doubtful += row["state"] != "Trusted"
+        doubtful += not row["sound"]
         registry = row["registry"]
         known = f"output {registry['output']}" if registry else "not in this registry"
         ai_generated = {True: "AI-generated", False: "not AI-generated", None: "origin unstated"}[row["ai_generated"]]
-        emit(row, as_json, f"{row['state']:<10} {row['file']}  {ai_generated}; signer {row['signer']}; {known}")
+        faults = ["RECALLED"] if row["recalled"] else []
+        faults += [f"chain broken at {row['broken_at']}"] if row["broken_at"] else []
+        said = "; ".join([ai_generated, f"signer {row['signer'] or 'none'}", known, *faults])
+        emit(row, as_json, f"{row['state']:<10} {row['file']}  {said}")
     if doubtful:
         sys.exit(1)

@@ -33,16 +33,18 @@ def stamp_paths(
 
 def verify_paths(workspace: Workspace, paths: list[Path], anchors: list[Path], config: Path | None) -> Iterator[Row]:
     """What each file's credential shows, against the given anchors and those of the workspace's identity."""
+    from pipeline.credentials.guard import guarded
     from pipeline.credentials.identity import verification_keys
-    from pipeline.credentials.verify import read_anchors, verify
+    from pipeline.credentials.verify import read_anchors
 
     pems = read_anchors(anchors)
     known, watermark_key = workspace.catalog.exists(), None
     if known:  # verifying alone must not make a workspace or keys
         ours, watermark_key = verification_keys(given_credentials(config), workspace)
         pems = [*pems, ours]
-    for path in image_files(paths):
-        yield verify(path, pems, workspace if known else None, watermark_key).as_json()
+    with guarded(pems, workspace if known else None, watermark_key) as verify:
+        for path in image_files(paths):
+            yield verify(path).as_json()
 
 
 def image_files(paths: list[Path]) -> Iterator[Path]:

@@ -5,6 +5,7 @@ A Context costs 0.75 ms and swallows its signer, so each process keeps one for e
 
 import io
 import json
+import re
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -168,32 +169,28 @@ def active_manifest(report: ManifestStore) -> ManifestStore:
 
 
 def assertions(manifest: ManifestStore, label: str) -> list[Any]:
-    """Data of a manifest's assertions with this label, version suffix or not."""
+    """Data of a manifest's assertions with this label, whatever their version and number (c2pa.actions.v2__1)."""
+    wanted = re.compile(re.escape(label) + r"(\.v\d+)?(__\d+)?")
     return [
-        entry.get("data")
-        for entry in manifest.get("assertions", [])
-        if entry.get("label", "") == label or entry.get("label", "").startswith(f"{label}.v")
+        entry.get("data") for entry in manifest.get("assertions", []) if wanted.fullmatch(str(entry.get("label", "")))
     ]
 
 
 def failure_codes(report: ManifestStore) -> list[str]:
     """Failure codes of a reader's report, of the active manifest and then of its ingredients, each once."""
-    return list(dict.fromkeys(entry["code"] for entry in _failures(report)))
+    return list(dict.fromkeys(code for code, _ in failures(report)))
 
 
-def failure_urls(report: ManifestStore) -> list[str]:
-    """JUMBF URLs of what failed; each holds the label of the manifest that it lies in."""
-    return [str(entry.get("url", "")) for entry in _failures(report)]
+def failures(report: ManifestStore) -> list[tuple[str, str]]:
+    """Failures of a reader's report: code, and JUMBF URL, which holds the label of the manifest that it lies in."""
+    results = report.get("validation_results") or {}
+    found = [results.get("activeManifest") or {}]
+    found += [delta.get("validationDeltas") or {} for delta in results.get("ingredientDeltas") or []]
+    entries = [entry for part in found for entry in part.get("failure") or []]
+    return [(str(entry["code"]), str(entry.get("url", ""))) for entry in entries]
 
 
 def success_codes(report: ManifestStore) -> set[str]:
     """Success codes of the active manifest in a reader's report."""
     results = (report.get("validation_results") or {}).get("activeManifest") or {}
     return {entry["code"] for entry in results.get("success") or []}
-
-
-def _failures(report: ManifestStore) -> list[dict[str, Any]]:
-    results = report.get("validation_results") or {}
-    found = [results.get("activeManifest") or {}]
-    found += [delta.get("validationDeltas") or {} for delta in results.get("ingredientDeltas") or []]
-    return [entry for part in found for entry in part.get("failure") or []]

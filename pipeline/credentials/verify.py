@@ -1,7 +1,7 @@
 """Verifying any file by anyone: separate facts, each with its evidence, and never an exception for a hostile file."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,50 +13,54 @@ from pipeline.core.digests import sha256
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.workspace import Workspace
 from pipeline.credentials import sdk
-from pipeline.credentials.images import DECODE_ERRORS, decode, mime_of
-from pipeline.credentials.manifest import AI_GENERATED, DIGITAL_SOURCE
+from pipeline.credentials.chain import broken_link, walk
+from pipeline.credentials.claims import ChainLink, Claims, read_claims
+from pipeline.credentials.images import DECODE_ERRORS, decode_small, mime_of
+from pipeline.credentials.manifest import AI_EDITED, AI_GENERATED, OPAQUE
 from pipeline.credentials.recovery import find_output
 from pipeline.credentials.repository import read_store
+from pipeline.credentials.sidecars import sidecar_path
 
 State = Literal["Trusted", "Valid", "Invalid", "None", "Remote", "Unreadable"]
 MAXIMUM_BYTES = 256 * 2**20  # larger files are not opened
-_AI_SOURCES = {AI_GENERATED, DIGITAL_SOURCE + "compositeWithTrainedAlgorithmicMedia"}
-_MEDIA_RELATIONS = {"parentOf", "componentOf"}  # what an ingredient says holds for the file too; `inputTo` does not
-_STRICTNESS = {"notAllowed": 2, "constrained": 1, "allowed": 0}
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What is known about a file. `as_json` is the shape that `imprimatur verify --json` prints."""
+    """What is known about a file: separate facts, None where nothing is known."""
 
     file: str
     state: State
-    ai_generated: bool | None  # None: nothing says so
-    training_mining: dict[str, str]
-    signer: str
-    timestamped: bool
-    recovered: bool  # the file carries no readable credential, but the repository has the one it had
-    registry: dict[str, Any] | None
-    codes: list[str]
-    chain: list[dict[str, str]]  # output -> model -> snapshot: {"link", "title", "manifest", "state"}
+    intact: bool | None = None  # hashes and signature hold, whoever signed
+    signer_trusted: bool | None = None
+    ai_generated: bool | None = None  # None: nothing says so
+    training_mining: dict[str, str] = field(default_factory=dict)  # entry to use, the strictest found
+    signer: str = ""
+    timestamped: bool = False
+    recovered: bool = False  # the file carries no readable credential, but the repository has the one it had
+    registry: dict[str, Any] | None = None
+    recalled: bool | None = None  # of an output of ours
+    codes: list[str] = field(default_factory=list)
+    chain: tuple[ChainLink, ...] = ()  # output -> model -> weights -> snapshot -> statement -> assets -> ledger
+
+    @property
+    def broken_at(self) -> str:
+        """Name of the link at which the chain breaks, "" when none is seen to."""
+        return broken_link(self.chain)
+
+    @property
+    def sound(self) -> bool:
+        """True when nothing here needs a person."""
+        return self.state == "Trusted" and not self.recalled and not self.broken_at
 
     def as_json(self) -> dict[str, Any]:
-        """The contract's keys, and `chain`."""
-        return dict(vars(self))
-
-
-@dataclass(frozen=True)
-class _Claims:
-    """What a manifest store says, whoever signed it."""
-
-    ai_generated: bool | None
-    training_mining: dict[str, str]
-    signer: str
-    timestamped: bool
-    chain: list[dict[str, str]]
-
-
-_NO_CLAIMS = _Claims(None, {}, "", False, [])
+        """The shape that `imprimatur verify --json` prints."""
+        return {
+            **vars(self),
+            "chain": [link.as_json() for link in self.chain],
+            "broken_at": self.broken_at,
+            "sound": self.sound,
+        }
 
 
 def verify(
@@ -69,54 +73,41 @@ def verify(
 
     Trusted: intact, and signed by someone below the anchors. Valid: intact, signer unknown. Invalid: changed since,
     or badly signed. None: no credential. Remote: a credential elsewhere, which is not fetched. A missing or broken
-    file, or credential, is Unreadable. A recovered answer keeps the file's own state. Raises ImprimaturError for
-    anchors that are none.
+    file, or credential, is Unreadable. A recovered answer keeps the file's own state. A credential beside the file
+    (<name>.c2pa) counts as its own. Raises ImprimaturError for anchors that are none.
+
+    Reads in this process: for files from strangers see guard.guarded.
     """
-    anchors = _checked_anchors(anchors_pem)
+    return with_evidence(examine(path, anchors_pem, workspace, watermark_key), anchors_pem, workspace)
+
+
+def examine(
+    path: Path, anchors_pem: Sequence[str], workspace: Workspace | None, watermark_key: bytes | None
+) -> Verification:
+    """The part of `verify` that reads the file itself, and looks it up in the repository."""
+    anchors = checked_anchors(anchors_pem)
     try:
         if path.stat().st_size > MAXIMUM_BYTES:
-            return _unreadable(path, "file.tooLarge")
+            return unreadable(path, "file.tooLarge")
         data = path.read_bytes()
+        store = _sidecar(path)
     except OSError:
-        return _unreadable(path, "file.unreadable")
+        return unreadable(path, "file.unreadable")
     mime = mime_of(data)
-    if not mime:
-        return _unreadable(path, "file.notAnImage")
-    rgb = _pixels(data)
-    state, report, codes = _read_manifest(data, mime, anchors)
-    if rgb is None:
-        codes.append("image.undecodable")
-        state = "Unreadable" if state == "None" else state
-    claims = _claims(report) if report else _NO_CLAIMS
-    match, recovered = None, False
-    if workspace is not None and workspace.catalog.exists():
-        match, found_codes = find_output(
-            workspace, sha256(data), str((report or {}).get("active_manifest", "")), rgb, watermark_key
-        )
-        codes += found_codes
-        if match is not None and report is None and state in ("None", "Unreadable"):
-            store = read_store(workspace, match.entry.output) if match.found_by != "file" else None
-            recovered_claims, recovered_codes = _recovered_claims(store, anchors)
-            recovered, claims = recovered_claims is not None, recovered_claims or claims
-            codes += recovered_codes
-    ai_generated = claims.ai_generated
-    if ai_generated is None and report is None and AI_GENERATED.encode() in data:
-        ai_generated = True
-        codes.append("iptc.digitalSourceType.unsigned")
-    if state == "Invalid" and ai_generated is False:
-        ai_generated = None  # a broken credential may warn, but not vouch
-    return Verification(
-        file=str(path),
-        state=state,
-        ai_generated=ai_generated,
-        training_mining=claims.training_mining,
-        signer=claims.signer,
-        timestamped=claims.timestamped,
-        recovered=recovered,
-        registry=match.as_json() if match else None,
-        codes=list(dict.fromkeys(codes)),
-        chain=claims.chain,
-    )
+    if not mime and store is None:
+        return unreadable(path, "file.notAnImage")
+    state, claims, label, codes = _read_manifest(data, mime, anchors, store)
+    found = Verification(str(path), state, codes=codes)
+    if claims:
+        found = _with_claims(found, claims)
+    return _looked_up(found, data, mime, label, anchors, workspace, watermark_key)
+
+
+def with_evidence(found: Verification, anchors_pem: Sequence[str], workspace: Workspace | None) -> Verification:
+    """A verification whose chain is walked down to what this workspace holds: weights, statement, assets, ledger."""
+    if not found.chain or workspace is None or not workspace.catalog.exists():
+        return found
+    return replace(found, chain=walk(found.chain, workspace, checked_anchors(anchors_pem)))
 
 
 def read_anchors(paths: Iterable[Path]) -> list[str]:
@@ -127,132 +118,124 @@ def read_anchors(paths: Iterable[Path]) -> list[str]:
             texts.append(path.read_text(encoding="ascii"))
         except (OSError, UnicodeDecodeError):
             raise ImprimaturError(f"{path}: not a readable PEM file", "name a PEM file with --anchors") from None
-        _checked_anchors([texts[-1]], str(path))
+        checked_anchors([texts[-1]], str(path))
     return texts
 
 
-def _checked_anchors(anchors_pem: Sequence[str], name: str = "anchors") -> str:
+def checked_anchors(anchors_pem: Sequence[str], name: str = "anchors") -> str:
+    """Several PEM texts as one. Raises ImprimaturError for one without a certificate."""
     # a PEM without certificates is silently taken by the SDK, and then nothing is ever trusted
     if any("-----BEGIN CERTIFICATE-----" not in text for text in anchors_pem):
         raise ImprimaturError(f"{name}: holds no PEM certificate", "give the root's PEM with --anchors")
     return "\n".join(anchors_pem)
 
 
+def unreadable(path: Path, code: str) -> Verification:
+    """The answer for a file of which nothing could be read."""
+    return Verification(str(path), "Unreadable", codes=[code])
+
+
+def _sidecar(path: Path) -> bytes | None:
+    sidecar = sidecar_path(path)
+    if sidecar == path or not sidecar.is_file() or sidecar.stat().st_size > MAXIMUM_BYTES:
+        return None
+    return sidecar.read_bytes()
+
+
+def _read_manifest(
+    data: bytes, mime: str, anchors: str, store: bytes | None
+) -> tuple[State, Claims | None, str, list[str]]:
+    """State, claims, label of the active manifest, codes; the file's own credential before one that lies beside."""
+    embedded = _read(data, mime, anchors, None) if mime else None
+    if embedded is None and store is not None:
+        beside = _read(data, mime or OPAQUE, anchors, store)
+        return beside or ("None", None, "", [])
+    return embedded or ("None", None, "", [])
+
+
+def _read(
+    data: bytes, mime: str, anchors: str, store: bytes | None
+) -> tuple[State, Claims | None, str, list[str]] | None:
+    try:
+        report = sdk.read(data, mime, anchors, store)
+        if report is None:
+            return None
+        states: dict[str, State] = {"Trusted": "Trusted", "Valid": "Valid"}
+        state = states.get(report.get("validation_state", ""), "Invalid")
+        label, codes = str(report.get("active_manifest", "")), sdk.failure_codes(report)
+        return state, read_claims(report), label, codes if store is None else [*codes, "manifest.sidecar"]
+    except c2pa.C2paError as error:
+        if "remote" in type(error).__name__.lower() or "remote" in str(error).lower():
+            return "Remote", None, "", ["manifest.remote"]
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        pass  # a report that is not of the reader's shape: nothing in it can be believed
+    return "Unreadable", None, "", ["manifest.unreadable"]
+
+
+def _with_claims(found: Verification, claims: Claims) -> Verification:
+    # a broken credential may warn that AI was used, but not vouch that it was not
+    vouched = claims.ai_generated or found.state in ("Trusted", "Valid")
+    return replace(
+        found,
+        intact=claims.intact,
+        signer_trusted=claims.signer_trusted,
+        ai_generated=claims.ai_generated if vouched else None,
+        training_mining=dict(claims.training_mining),
+        signer=claims.signer,
+        timestamped=claims.timestamped,
+        chain=claims.chain,
+    )
+
+
+def _looked_up(
+    found: Verification, data: bytes, mime: str, label: str, anchors: str, workspace: Workspace | None,
+    key: bytes | None,
+) -> Verification:  # fmt: skip
+    """What the pixels and the repository add to what the credential says."""
+    codes, rgb, match = list(found.codes), None, None
+    if mime:
+        rgb = _pixels(data)
+        if rgb is None:
+            codes.append("image.undecodable")
+            found = replace(found, state="Unreadable" if found.state == "None" else found.state)
+    if workspace is not None and workspace.catalog.exists():
+        match, found_codes = find_output(workspace, sha256(data), label, rgb, key)
+        codes += found_codes
+    if match is not None:
+        registry = match.as_json()
+        found = replace(found, registry=registry, recalled=registry["state"] == "recalled")
+        if not label and found.state in ("None", "Unreadable") and workspace is not None and match.found_by != "file":
+            claims, recovered_codes = _recovered(read_store(workspace, match.entry.output), anchors)
+            codes += recovered_codes
+            if claims:
+                found = replace(_with_claims(found, claims), recovered=True, ai_generated=claims.ai_generated)
+    if found.ai_generated is None and not label and any(url.encode() in data for url in (AI_GENERATED, AI_EDITED)):
+        codes.append("iptc.digitalSourceType.unsigned")
+        found = replace(found, ai_generated=True)
+    return replace(found, codes=list(dict.fromkeys(codes)))
+
+
 def _pixels(data: bytes) -> NDArray[np.uint8] | None:
     try:
-        return decode(data)
+        return decode_small(data)
     except DECODE_ERRORS:
         return None
 
 
-def _read_manifest(data: bytes, mime: str, anchors: str) -> tuple[State, sdk.ManifestStore | None, list[str]]:
-    if mime not in c2pa.Reader.get_supported_mime_types():
-        return "None", None, ["format.withoutCredentials"]
-    try:
-        report = sdk.read(data, mime, anchors)
-    except c2pa.C2paError as error:
-        if "remote" in type(error).__name__.lower() or "remote" in str(error).lower():
-            return "Remote", None, ["manifest.remote"]
-        return "Unreadable", None, ["manifest.unreadable"]
-    if report is None:
-        return "None", None, []
-    states: dict[str, State] = {"Trusted": "Trusted", "Valid": "Valid"}
-    return states.get(report.get("validation_state", ""), "Invalid"), report, sdk.failure_codes(report)
-
-
-def _recovered_claims(store: bytes | None, anchors: str) -> tuple[_Claims | None, list[str]]:
+def _recovered(store: bytes | None, anchors: str) -> tuple[Claims | None, list[str]]:
     """What a store out of the repository says. It fits another file's bytes, so only its signature can be checked."""
     if store is None:
         return None, []
     try:
         report = sdk.read(store, "application/c2pa", anchors)
     except c2pa.C2paError:
-        return None, ["recovered.manifestUnreadable"]
+        report = None
     if report is None:
         return None, ["recovered.manifestUnreadable"]
-    passed = sdk.success_codes(report)
-    signed = "claimSignature.validated" in passed
-    trusted = signed and "signingCredential.trusted" in passed
-    code = "recovered.trusted" if trusted else "recovered.signerUnknown" if signed else "recovered.badSignature"
-    if not signed:
-        return None, [code]
-    claims = _claims(report)
-    output = {**claims.chain[0], "state": "recovered"}  # its hard binding is to other bytes than these
-    return replace(claims, chain=[output, *claims.chain[1:]]), [code]
-
-
-def _claims(report: sdk.ManifestStore) -> _Claims:
-    active = sdk.active_manifest(report)
-    signature = active.get("signature_info") or {}
-    family = list(_family(report, active))
-    return _Claims(
-        ai_generated=_ai_generated(family),
-        training_mining=_training_mining(family),
-        signer=str(signature.get("common_name") or signature.get("issuer") or ""),
-        timestamped=bool(signature.get("time")),
-        chain=_chain(report, active),
-    )
-
-
-def _family(report: sdk.ManifestStore, manifest: sdk.ManifestStore) -> Iterator[sdk.ManifestStore]:
-    """A manifest and those of the media that it was made from, each once: an ingredient list may be a loop."""
-    waiting, seen = [manifest], set[str]()
-    while waiting:
-        current = waiting.pop(0)
-        yield current
-        for ingredient in current.get("ingredients") or []:
-            label = ingredient.get("active_manifest")
-            if ingredient.get("relationship") in _MEDIA_RELATIONS and label and label not in seen:
-                seen.add(label)
-                waiting.append(report.get("manifests", {}).get(label) or {})
-
-
-def _ai_generated(family: list[sdk.ManifestStore]) -> bool | None:
-    """True when any action names an AI source, False when sources are named and none is AI, else None."""
-    sources = [
-        str(action["digitalSourceType"])
-        for manifest in family
-        for data in sdk.assertions(manifest, "c2pa.actions")
-        for action in _list(_dict(data).get("actions"))
-        if _dict(action).get("digitalSourceType")
-    ]
-    return bool(_AI_SOURCES.intersection(sources)) if sources else None
-
-
-def _training_mining(family: list[sdk.ManifestStore]) -> dict[str, str]:
-    """Entry to use, the strictest of the file and of the media it was made from; legacy c2pa. labels too."""
-    strictest: dict[str, str] = {}
-    for manifest in family:
-        for label in ("cawg.training-mining", "c2pa.training-mining"):
-            for data in sdk.assertions(manifest, label):
-                for entry, rule in _dict(_dict(data).get("entries")).items():
-                    use = str(_dict(rule).get("use", ""))
-                    if _STRICTNESS.get(use, -1) > _STRICTNESS.get(strictest.get(entry, ""), -1):
-                        strictest[entry] = use
-    return dict(sorted(strictest.items()))
-
-
-def _chain(report: sdk.ManifestStore, active: sdk.ManifestStore) -> list[dict[str, str]]:
-    """Output, model, snapshot: manifests that follow each other as `inputTo` ingredients, and whether each holds."""
-    failing = " ".join(sdk.failure_urls(report))
-    links, current, label = [], active, str(report.get("active_manifest", ""))
-    for name in ("output", "model", "snapshot"):
-        state = "absent" if not current else "invalid" if label in failing else "valid"
-        links.append({"link": name, "title": str(current.get("title", "")), "manifest": label, "state": state})
-        inputs = [entry for entry in current.get("ingredients") or [] if entry.get("relationship") == "inputTo"]
-        label = str(inputs[0].get("active_manifest") or "") if inputs else ""
-        current = report.get("manifests", {}).get(label) or {}
-    return links
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    """Assertion data are anyone's JSON: take nothing for granted."""
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _unreadable(path: Path, code: str) -> Verification:
-    return Verification(str(path), "Unreadable", None, {}, "", False, False, None, [code], [])
+    passed, claims = sdk.success_codes(report), read_claims(report)
+    if "claimSignature.validated" not in passed:
+        return None, ["recovered.badSignature"]
+    output, *rest = claims.chain
+    recovered = replace(output, state="recovered", detail="")  # its hard binding is to other bytes than these
+    code = "recovered.trusted" if claims.signer_trusted else "recovered.signerUnknown"
+    return replace(claims, intact=None, chain=(recovered, *rest)), [code]

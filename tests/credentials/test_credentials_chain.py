@@ -61,7 +61,7 @@ def test_a_whole_chain_is_read_from_one_file(studio: Studio, tmp_path: Path) -> 
     path = tmp_path / "output.png"
     path.write_bytes(studio.stamped(1).data)
     chain = verify(path, [studio.identity.anchors_pem]).chain
-    assert [(link["link"], link["title"], link["state"]) for link in chain] == [
+    assert [(link.link, link.title, link.state) for link in chain] == [
         ("output", "night-1-000001.png", "valid"),
         ("model", "model m1", "valid"),
         ("snapshot", "snapshot s1", "valid"),
@@ -80,5 +80,5 @@ def test_a_byte_of_a_nested_manifest_breaks_that_link(
     found = verify(path, [studio.identity.anchors_pem])
     assert found.state == "Invalid"
     assert "ingredient.manifest.mismatch" in found.codes
-    states = {link["link"]: link["state"] for link in found.chain}
+    states = {link.link: link.state for link in found.chain}
     assert (states[broken], states["output"]) == ("invalid", "valid")

@@ -124,7 +124,7 @@ def test_nothing_personal_is_in_the_file(
     folder = tmp_path / "home" / "mira-okafor"
     folder.mkdir(parents=True)
     given = folder / f"portrait of Mira Okafor.{format}"
-    given.write_bytes(encoded(picture(6), format))
+    given.write_bytes(encoded(picture(62), format))
     (result,) = stamp_files([given], tmp_path / "out", studio.settings, studio.workspace)
     by_hand = Path(result["out"]).read_bytes()
     source = Source(given.read_bytes(), f"image/{format}")
@@ -176,15 +176,15 @@ def test_files_and_arrays_are_stamped_alike(studio: Studio) -> None:
 
 
 def test_given_files_are_stamped_and_a_bad_one_stops_nothing(studio: Studio, tmp_path: Path) -> None:
-    rgba = np.dstack([picture(1), np.full((64, 64), 255, np.uint8)])
+    rgba = np.dstack([picture(64), np.full((64, 64), 255, np.uint8)])
     (tmp_path / "other").mkdir()
     files = {
         "a.png": encoded(rgba, "PNG"),
-        "b.jpg": encoded(picture(2), "JPEG"),
-        "c.webp": encoded(picture(3), "WEBP"),
-        "d.gif": encoded(picture(4), "GIF"),
+        "b.jpg": encoded(picture(65), "JPEG"),
+        "c.webp": encoded(picture(66), "WEBP"),
+        "d.gif": encoded(picture(67), "GIF"),
         "broken.png": b"not a picture",
-        "other/a.png": encoded(picture(5), "PNG"),
+        "other/a.png": encoded(picture(68), "PNG"),
     }
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
@@ -205,7 +205,7 @@ def test_given_files_are_stamped_and_a_bad_one_stops_nothing(studio: Studio, tmp
 
 def test_a_signed_file_becomes_the_parent_when_asked_and_else_is_refused(studio: Studio, tmp_path: Path) -> None:
     signed = tmp_path / "signed.png"
-    signed.write_bytes(studio.stamped(11).data)
+    signed.write_bytes(studio.stamped(63).data)
     (refused,) = stamp_files([signed], tmp_path / "a", studio.settings, studio.workspace)
     assert refused["reasons"] == ["STAMP_ALREADY_SIGNED"]
     assert not (tmp_path / "a").exists()
@@ -240,7 +240,7 @@ def test_a_variation_carries_its_source_as_parent_and_is_edited_by_ai(studio: St
 
 def test_a_sidecar_leaves_the_file_as_encoded(studio: Studio, tmp_path: Path) -> None:
     settings = studio.settings.model_copy(update={"placement": "sidecar"})
-    (tmp_path / "a.jpg").write_bytes(encoded(picture(1), "JPEG"))
+    (tmp_path / "a.jpg").write_bytes(encoded(picture(61), "JPEG"))
     (result,) = stamp_files([tmp_path / "a.jpg"], tmp_path / "out", settings, studio.workspace)
     assert (result["state"], result["validation_state"]) == ("stamped", "Trusted")
     data, store = Path(result["out"]).read_bytes(), Path(result["sidecar"]).read_bytes()

@@ -104,7 +104,7 @@ def test_a_stripped_copy_is_recovered_with_evidence(studio: Studio, tmp_path: Pa
         assert found.registry["similarity"] > 0.7
         assert found.codes == ["recovered.trusted"]
         assert found.ai_generated is True
-        assert [link["state"] for link in found.chain] == ["recovered", "valid", "valid"]
+        assert [link.state for link in found.chain] == ["recovered", "valid", "valid"]
 
 
 def test_unrelated_pictures_are_not_recovered(studio: Studio, tmp_path: Path) -> None:
