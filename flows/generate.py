@@ -7,9 +7,10 @@ import pandas as pd
 from prefect import flow
 
 from flows.audit import Audited, audit_stage
-from flows.job import Job, only_run, open_job
+from flows.job import Job, only_run
 from flows.progress import bar, timed_stage
 from flows.train import Model, train_stage
+from flows.withdraw import open_current_job, require_current
 from pipeline.catalog.assets import read_fingerprints
 from pipeline.catalog.records import earlier_batches
 from pipeline.catalog.tables import VERDICTS
@@ -30,6 +31,7 @@ def batch_seed(job: Job) -> int:
 
 def generate_stage(job: Job, model: Model) -> list[Path]:
     """Sample the batch; returns its shard files (tables.GENERATED) in order."""
+    require_current(job, model.id)
     with timed_stage("generate", job.account) as stage:
         folder = job.folder / "generated"
         jobs = batch_jobs(model.folder, model.weights_sha256, job.settings.batch, batch_seed(job), folder)
@@ -74,6 +76,7 @@ def stamp_stage(job: Job, model: Model, generated: list[Path], verdicts: Path) -
         )  # fmt: skip
         _map(job, "stamping", stamp_shard, jobs)
         stamped = read_parts(job.folder / "stamped")
+        require_current(job, model.id)
         publish(job.catalog, job.run.id, model.id, model.snapshot, stamped, job.folder)
         stage.taken, stage.given = len(stamped), int((stamped.state == "published").sum())
         stage.note = f"signed by {job.identity.common_name}"
@@ -116,7 +119,7 @@ def _map(job: Job, title: str, function: Any, jobs: list[ShardJob]) -> None:
 def generate(config: Path, home: Path | None = None) -> int:
     """Generate, screen and stamp a job's next batch from its datasets as ingested; returns how many are published."""
     with only_run(Workspace.at(home)):
-        job = open_job(config, home)
+        job = open_current_job(config, home)
         audited = audit_stage(job)
         model = train_stage(job, audited.snapshot, audited.selection)
         generated = generate_stage(job, model)

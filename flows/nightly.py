@@ -15,11 +15,12 @@ from prefect.cache_policies import NO_CACHE
 from flows.audit import audit_stage
 from flows.generate import generate_stage, screen_stage, stamp_stage
 from flows.ingest import ingest_stage
-from flows.job import only_run, open_job, provenance
+from flows.job import only_run, provenance
 from flows.prefect_home import close_stale_runs, stop_orphaned_servers
 from flows.progress import console
 from flows.report import report_stage
 from flows.train import train_stage
+from flows.withdraw import impact_stage, note_retrained, open_current_job
 from pipeline.catalog.runs import finish_run
 from pipeline.core.shards import write_json
 from pipeline.core.workspace import Workspace
@@ -60,13 +61,15 @@ def nightly(config: Path, home: Path | None = None) -> Outcome:
     with only_run(workspace):
         stop_orphaned_servers(workspace)
         close_stale_runs(workspace)
-        job = open_job(config, home)
+        job = open_current_job(config, home)
         if job.run.resumed:
             console.print(f"resuming {job.run.id}, begun {job.run.as_of}")
         write_json(job.folder / "run.json", provenance(job))
         totals = [_task(ingest_stage)(job, dataset) for dataset in job.settings.datasets]
         audited = _task(audit_stage)(job)
+        _task(impact_stage)(job)
         model = _task(train_stage)(job, audited.snapshot, audited.selection)
+        note_retrained(job, model.id)
         generated = _task(generate_stage)(job, model)
         verdicts = _task(screen_stage)(job, audited, generated)
         stamped = _task(stamp_stage)(job, model, generated, verdicts)

@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from flows.cli import credentials, data, models, proofs, rights, runs
+from flows.cli import audits, credentials, data, models, proofs, rights, runs
 from flows.cli.options import errors
 from pipeline.core.errors import EnvironmentFault, ImprimaturError
 
@@ -18,7 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     epilog="Exit codes: 0 done, 1 something needs a person, 2 usage or bad input, 3 the machine.",
 )
-for group in (runs, data, rights, proofs, models, credentials):
+for group in (runs, data, rights, audits, proofs, models, credentials):
     app.add_typer(group.app)
 
 # numpy's BLAS on one thread: its threads wait in busy loops on a shared machine, and sums depend on their number

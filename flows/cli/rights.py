@@ -27,8 +27,12 @@ def consent_import(
 ) -> None:
     """Append consent events to the ledger; events already known are left alone."""
     from flows.commands.rights import import_events
+    from flows.commands.withdrawals import consequences, counts
 
-    value = import_events(Workspace.at(home), events, mapping, dataset)
+    workspace = Workspace.at(home)
+    value = import_events(workspace, events, mapping, dataset)
+    found = counts(*consequences(workspace))
+    value |= {"recalled": found["recalled"], "restored": found["restored"]}
     text = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in value.items())
     emit(value, as_json, text)
     if value["unreadable"]:
@@ -95,20 +99,3 @@ def snapshot(
     made = snapshot_datasets(Workspace.at(home), dataset, purpose, policy, as_of, known_at, salted)
     value = {"snapshot": made.id, "root": made.root, "size": made.size, "statement": str(made.statement)}
     emit(value, as_json, f"snapshot {made.id}: {made.size:,} assets, root {made.root}")
-
-
-@app.command()
-def withdraw(
-    subject_type: Annotated[str, typer.Argument(help="asset, holder, person or dataset")],
-    subject_id: Annotated[str, typer.Argument(help="Whose, or which.")],
-    effective_from: Annotated[str | None, typer.Option("--from", help="From this moment [default: now].")] = None,
-    evidence: Annotated[str, typer.Option("--evidence", help="Where the request is kept.")] = "",
-    actor: Annotated[str, typer.Option("--actor", help="Who asks [default: the subject].")] = "",
-    home: Home = None,
-    as_json: Json = False,
-) -> None:
-    """Record a withdrawal in the ledger; the next snapshot leaves its assets out."""
-    from flows.withdraw import record_withdrawal
-
-    value = record_withdrawal(Workspace.at(home), subject_type, subject_id, effective_from, evidence, actor)
-    emit(value, as_json, f"recorded as event {value['event_id']}; the next snapshot leaves its assets out")

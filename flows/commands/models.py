@@ -8,6 +8,8 @@ import pandas as pd
 
 from flows.commands.given import given_credentials, validated
 from flows.commands.rights import snapshot_datasets
+from flows.commands.withdrawals import require_clear
+from flows.progress import console
 from pipeline.catalog.database import open_catalog
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.settings import BatchSettings, ModelSettings, load_job
@@ -34,6 +36,7 @@ def train_on(
     settings = validated(ModelSettings, {**base, **{key: value for key, value in given.items() if value}}, config)
     if snapshot:
         chosen = load_snapshot(workspace, snapshot)
+        _warn(require_clear(workspace, "snapshot", snapshot))
     else:
         chosen = snapshot_datasets(workspace, datasets, "train_generative:commercial", None, None, None)
     selection = read_table(chosen.folder / "selection.parquet")
@@ -53,6 +56,7 @@ def generate_images(
     from pipeline.generators.batch import batch_jobs, generate_shard
 
     row = model_row(open_catalog(workspace), model)
+    _warn(require_clear(workspace, "model", model))
     batch = BatchSettings(count=count, classes=classes)
     with tempfile.TemporaryDirectory() as scratch:
         jobs = batch_jobs(workspace.model(model), row.weights_sha256, batch, seed, Path(scratch))
@@ -63,3 +67,8 @@ def generate_images(
         write_bytes(out / f"{model}-{seed}-{index:06d}.png", image)
     write_table(out / "outputs.parquet", table, GENERATED)
     return table
+
+
+def _warn(words: str) -> None:
+    if words:
+        console.print(f"warning: {words}", markup=False)

@@ -55,7 +55,7 @@ def trace_asset(workspace: Workspace, reference: str) -> Answer:
     "twin" (same pixels, or the same near-duplicate group) or neither (""). Of a model's outputs those are `strong`
     whose nearest known asset it is, or a twin. Raises ImprimaturError when the reference fits no asset, or several.
     """
-    files = _resolve(workspace, reference)
+    files = resolve_asset(workspace, reference)
     asset = files[0]["asset"]
     catalog = open_catalog(workspace)
     known = _rows(catalog, snapshots) if asset else []
@@ -85,7 +85,7 @@ def _find_output(workspace: Workspace, catalog: Engine, reference: str) -> tuple
     )
 
 
-def _resolve(workspace: Workspace, reference: str) -> list[Answer]:
+def resolve_asset(workspace: Workspace, reference: str) -> list[Answer]:
     """Inventory rows of the one asset that `reference` names: several where its bytes came under several names."""
     names = [row["name"] for row in _rows(open_catalog(workspace), datasets)]
     dataset, colon, key = reference.partition(":")

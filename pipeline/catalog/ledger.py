@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import Connection, Engine, Select, insert, select, text
+from sqlalchemy import Connection, Engine, Select, insert, or_, select, text
 
 from pipeline.catalog.database import reading
 from pipeline.catalog.tables import SUBJECT_KEY, consent_events
@@ -137,6 +137,14 @@ def ledger_head(catalog: Engine, known_at: str) -> str:
     )
     with catalog.connect() as connection:
         return connection.execute(query).scalar() or ""
+
+
+def changed_between(catalog: Engine, earlier: str, later: str) -> bool:
+    """True when an event was recorded, took effect or ended in (earlier, later]: a decision may be another one."""
+    moments = (consent_events.c.recorded_at, consent_events.c.effective_from, consent_events.c.effective_until)
+    within = or_(*((moment > earlier) & (moment <= later) for moment in moments))
+    with catalog.connect() as connection:
+        return connection.execute(select(consent_events.c.seq).where(within).limit(1)).first() is not None
 
 
 def verify_chain(catalog: Engine) -> ChainCheck:

@@ -15,6 +15,12 @@ def dataset_licence(catalog: Engine, name: str) -> str:
         return connection.execute(select(datasets.c.licence).where(datasets.c.name == name)).scalar() or ""
 
 
+def dataset_names(catalog: Engine) -> list[str]:
+    """Every dataset that was ingested, in order of its name."""
+    with catalog.connect() as connection:
+        return sorted(connection.execute(select(datasets.c.name)).scalars())
+
+
 def record_model(catalog: Engine, **columns: Any) -> None:
     """Add a model row, once."""
     with catalog.begin() as connection:
@@ -54,7 +60,8 @@ def record_outputs(catalog: Engine, rows: Iterable[dict[str, Any]]) -> None:
 
 
 def earlier_batches(catalog: Engine, before: str) -> list[str]:
-    """Identifiers of the batches with published outputs, other than `before`, in order."""
-    query = select(outputs.c.batch).where(outputs.c.state == "published", outputs.c.batch != before).distinct()
+    """Identifiers of the batches with published outputs (recalled or not), other than `before`, in order."""
+    shown = outputs.c.state.in_(["published", "recalled"])
+    query = select(outputs.c.batch).where(shown, outputs.c.batch != before).distinct()
     with catalog.connect() as connection:
         return sorted(connection.execute(query).scalars())

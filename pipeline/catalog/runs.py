@@ -52,3 +52,20 @@ def note_run(catalog: Engine, run: Run, **columns: str) -> None:
 def finish_run(catalog: Engine, run: Run) -> None:
     """Mark a run as done."""
     note_run(catalog, run, state="done", finished_at=now())
+
+
+def abandon_run(catalog: Engine, run: Run) -> None:
+    """Give a run up: what it began with does not hold any more. The next one starts anew."""
+    note_run(catalog, run, state="abandoned", finished_at=now())
+
+
+def model_before(catalog: Engine, run: Run) -> str:
+    """The model of the job's last finished run, "" when there is none."""
+    query = (
+        select(runs.c.model)
+        .where(runs.c.job == run.job, runs.c.state == "done", runs.c.number < run.number)
+        .order_by(runs.c.number.desc())
+        .limit(1)
+    )
+    with catalog.connect() as connection:
+        return connection.execute(query).scalar() or ""

@@ -190,6 +190,30 @@ models = Table(
     Column("root", String(64), nullable=False),
     Column("weights_sha256", String(64), nullable=False),
     Column("trained_at", String(32), nullable=False),
+    Column("base", String(64), nullable=False, default=""),  # the model that it was fine-tuned from
+)
+
+recalls = Table(  # what withdrawals did to outputs, and what later grants undid; only ever added to
+    "recalls",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("output", String(64), nullable=False, index=True),
+    Column("action", Text, nullable=False),  # recall | restore | quarantine
+    Column("state", Text, nullable=False),  # affected | affected-strong | clear
+    Column("because", Text, nullable=False),  # JSON: the assets
+    Column("at", String(32), nullable=False),
+)
+
+remedies = Table(  # what was done about an affected model; only ever added to
+    "remedies",
+    metadata,
+    Column("seq", Integer, primary_key=True, autoincrement=True),
+    Column("model", String(64), nullable=False, index=True),
+    Column("remedy", Text, nullable=False),  # none | filtered | retrained | deleted | unsupported
+    Column("actor", Text, nullable=False, default=""),
+    Column("evidence", Text, nullable=False, default=""),
+    Column("note", Text, nullable=False, default=""),
+    Column("at", String(32), nullable=False),
 )
 
 runs = Table(
@@ -200,7 +224,7 @@ runs = Table(
     Column("number", Integer, nullable=False),
     Column("config_sha256", String(64), nullable=False),
     Column("as_of", String(32), nullable=False),  # the run's moment; a resumed run keeps it
-    Column("state", Text, nullable=False),  # running | done
+    Column("state", Text, nullable=False),  # running | done | abandoned
     Column("snapshot", String(64), nullable=False, default=""),
     Column("model", String(64), nullable=False, default=""),
     Column("finished_at", String(32), nullable=False, default=""),

@@ -22,6 +22,8 @@ class Policy(Settings):
     registrars: tuple[str, ...] = ()
     # when a depicted person must have granted their likeness
     likeness: Literal["generative", "always"] = "generative"
+    # whether an affected model may still be sampled and published from: not at all, or with a warning
+    on_affected: Literal["block", "warn"] = "block"
     # SPDX id (or CC-BY-SA and the like, for every version) -> verdict for every purpose, in place of the table's;
     # `*` can only tighten
     licences: dict[str, Literal["allow", "review", "deny"]] = Field(default_factory=dict)

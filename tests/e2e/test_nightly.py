@@ -146,19 +146,3 @@ def test_the_next_night_reuses_the_model_and_makes_new_images(
     assert (second["model"], second["reused"]) == (finished.outcome["model"], True)
     batches = [read_table(Workspace(home).batch(run) / "batch.parquet") for run in ("nightly-0001", "nightly-0002")]
     assert not set(batches[0].generated_pixels) & set(batches[1].generated_pixels)
-
-
-def test_a_withdrawal_leaves_the_next_snapshot_and_forces_another_model(
-    studio: Studio, finished: Finished, tmp_path: Path
-) -> None:
-    home = tmp_path / "home"
-    shutil.copytree(finished.home, home)
-    selection = read_table(Workspace(home).snapshot(finished.outcome["snapshot"]) / "selection.parquet")
-    asset = selection[selection.selected].asset.iloc[0]
-    done = studio.run("withdraw", "asset", asset, "--evidence", "letter-17.pdf", "--home", str(home))
-    assert done.returncode == 0, done.stderr
-    second = studio.nightly(home)
-    assert second["model"] != finished.outcome["model"] and not second["reused"]
-    after = read_table(Workspace(home).snapshot(second["snapshot"]) / "selection.parquet").set_index("asset")
-    assert not after.selected[asset]
-    assert after.decision[asset] == "deny"
