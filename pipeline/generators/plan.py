@@ -4,7 +4,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ from pipeline.generators.protocol import Generator, Objective, Stage
 THREADS = 2
 PROBE_SHARE = 0.015  # of the budget, for one number format of one stage
 WARM_UP = 0.03  # fraction of a stage's steps
+
+Clock = Callable[[], float]  # seconds
 
 
 @dataclass(frozen=True)
@@ -67,26 +69,30 @@ def plan_of(folder: Path, key: str, settings: ModelSettings, model: Generator, i
     return plan
 
 
-def make_plan(key: str, settings: ModelSettings, model: Generator, images: Tensor, rows: int) -> Plan:
+def make_plan(
+    key: str, settings: ModelSettings, model: Generator, images: Tensor, rows: int,
+    threads_used: int = THREADS, clock: Clock = time.perf_counter,
+) -> Plan:  # fmt: skip
     """Turn seconds (or steps) into steps of each stage, by timing throw-away steps of a copy of `model`.
 
-    The first stage always gets one whole epoch: a snapshot's root covers every image, so every image is fed.
+    The first stage always gets one whole epoch: a snapshot's root covers every image, so every image is fed. The
+    seconds are those of `clock`; with time.process_time and one thread they are CPU-seconds.
     """
-    started = time.perf_counter()
+    started = clock()
     scratch = copy.deepcopy(model)
     timed = []
-    with threads(THREADS):
+    with threads(threads_used):
         for stage in scratch.stages():
             with torch.no_grad():
                 examples = stage.examples([images]) if stage.examples else images
-            timed.append(_probe(stage, examples, settings))
-    left = max(settings.seconds - (time.perf_counter() - started), 0.0)
+            timed.append(_probe(stage, examples, settings, clock))
+    left = max(settings.seconds - (clock() - started), 0.0)
     plans = []
     for number, (stage, (dtype, seconds)) in enumerate(zip(scratch.stages(), timed, strict=True)):
         budget = settings.steps * stage.share if settings.steps else left * stage.share / seconds
         least = math.ceil(rows / stage.batch_size) if number == 0 else 1
         plans.append(StagePlan(stage.name, max(round(budget), least), stage.batch_size, dtype))
-    return Plan(key, THREADS, tuple(plans))
+    return Plan(key, threads_used, tuple(plans))
 
 
 @contextmanager
@@ -136,28 +142,28 @@ def take_turn(
     return loss.item()
 
 
-def _probe(stage: Stage, examples: Tensor, settings: ModelSettings) -> tuple[str, float]:
+def _probe(stage: Stage, examples: Tensor, settings: ModelSettings, clock: Clock) -> tuple[str, float]:
     """The faster number format and its seconds a step. Exact steps are for exact weights: no probe decides there."""
     if settings.steps:
         return "float32", 0.0
     limit = PROBE_SHARE * settings.seconds
-    seconds = {"float32": _seconds_a_step(stage, examples, "float32", limit)}
+    seconds = {"float32": _seconds_a_step(stage, examples, "float32", limit, clock)}
     if stage.mixed_precision:
-        seconds["bfloat16"] = _seconds_a_step(stage, examples, "bfloat16", limit)
+        seconds["bfloat16"] = _seconds_a_step(stage, examples, "bfloat16", limit, clock)
     dtype = min(seconds, key=lambda name: seconds[name])
     return dtype, seconds[dtype]
 
 
-def _seconds_a_step(stage: Stage, examples: Tensor, dtype: str, limit: float) -> float:
+def _seconds_a_step(stage: Stage, examples: Tensor, dtype: str, limit: float, clock: Clock) -> float:
     optimisers = [optimiser_of(objective) for objective in stage.objectives]
     batch = examples.repeat(math.ceil(stage.batch_size / len(examples)), *[1] * (examples.dim() - 1))
     batch = batch[: stage.batch_size]
     labels = torch.zeros(len(batch), dtype=torch.int64)
     taken: list[float] = []
-    began = time.perf_counter()
-    while len(taken) < 3 or (len(taken) < 12 and time.perf_counter() - began < limit):
-        started = time.perf_counter()
+    began = clock()
+    while len(taken) < 3 or (len(taken) < 12 and clock() - began < limit):
+        started = clock()
         for objective, optimiser in zip(stage.objectives, optimisers, strict=True):
             take_turn(objective, optimiser, 1e-3, (batch, labels), len(taken), dtype)
-        taken.append(time.perf_counter() - started)
+        taken.append(clock() - started)
     return median(taken[1:])  # the first step allocates
