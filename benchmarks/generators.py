@@ -3,9 +3,9 @@
     IMPRIMATUR_MIRROR=<folder with fashion-mnist> python benchmarks/generators.py --out RESULTS [--seconds 240]
 
 Each model trains in a process of its own, on one thread, until its CPU-seconds (time.process_time) are spent; what is
-finished in RESULTS is not done again. All are scored on 3,000 images by one CNN that no model has seen: trained on the
-60,000 training images with a seed of its own, its distances taken to the 10,000 test images. The two peers' recipes
-are re-typed from the published scripts (dcgan at 32 pixels, the fully connected vae), in torch alone.
+finished in RESULTS is not done again. All are scored on 3,000 images by one CNN that no model has seen: trained on
+the 60,000 training images with a seed of its own, its distances taken to the 10,000 test images. The recipes of the
+two peers are re-typed from the published scripts (dcgan at 32 pixels, the fully connected vae), in torch alone.
 """
 
 import argparse
@@ -39,7 +39,7 @@ from pipeline.generators.sampling import draw, grid_png, load_model
 from pipeline.generators.training import train
 from pipeline.generators.training_set import TrainingSet
 
-NAMES = "T-shirt Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Ankle_boot".split()
+NAMES = ["T-shirt", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
 COUNT = 3_000
 JUDGE_SEED = 20_240
 JUDGE_IMAGES = 240_000  # seen in training
@@ -55,11 +55,11 @@ def idx(name: str) -> Pixels:
     return np.frombuffer(data, np.uint8, offset=8)
 
 
-# --- the peers -------------------------------------------------------------------------------------------------------
+# --- the peers
 
 
 def dcgan(pixels: Pixels, seconds: float) -> Pixels:
-    """pytorch/examples dcgan: transposed convolutions, BCE, Adam 2e-4 with beta1 0.5, batch 64; 32 pixels, width 64."""
+    """pytorch/examples dcgan: transposed convolutions, BCE, Adam 2e-4, beta1 0.5, batch 64; 32 pixels, width 64."""
     noise, width = 100, 64
     generator = nn.Sequential(
         nn.ConvTranspose2d(noise, 4 * width, 4, 1, 0, bias=False), nn.BatchNorm2d(4 * width), nn.ReLU(True),
@@ -78,7 +78,9 @@ def dcgan(pixels: Pixels, seconds: float) -> Pixels:
             nn.init.normal_(module.weight, 0.0, 0.02)
         elif isinstance(module, nn.BatchNorm2d):
             nn.init.normal_(module.weight, 1.0, 0.02)
-    optimisers = [torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for net in (discriminator, generator)]
+    optimisers = [
+        torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.5, 0.999)) for net in (discriminator, generator)
+    ]
     started, step = time.process_time(), 0
     while time.process_time() - started < seconds:
         real = functional.pad(batch_of(pixels, step, 64) * 2 - 1, (2, 2, 2, 2), value=-1.0)
@@ -102,7 +104,7 @@ def towards(logits: Tensor, wanted: float) -> Tensor:
 
 
 def mlp_vae(pixels: Pixels, seconds: float) -> Pixels:
-    """pytorch/examples vae: 784-400-20-400-784, summed BCE + KL, Adam 1e-3, batch 128; samples decoded from N(0, 1)."""
+    """pytorch/examples vae: 784-400-20-400-784, summed BCE + KL, Adam 1e-3, batch 128; samples from N(0, 1)."""
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, 400), nn.ReLU(), nn.Linear(400, 40))
     decoder = nn.Sequential(nn.Linear(20, 400), nn.ReLU(), nn.Linear(400, 784), nn.Sigmoid())
     optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=1e-3)
@@ -134,7 +136,7 @@ def levels(images: Tensor) -> Pixels:
     return (images.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
-# --- ours ------------------------------------------------------------------------------------------------------------
+# --- ours
 
 OURS: dict[str, dict[str, Any]] = {
     "vae": {"kind": "vae"},
@@ -157,7 +159,9 @@ def ours(name: str, pixels: Pixels, labels: NDArray[np.uint8], seconds: float, o
     if not (folder / "plan.json").exists():
         batch = torch.from_numpy(pixels[:64]).permute(0, 3, 1, 2).float() / 127.5 - 1
         model = build_generator(settings, len(NAMES))
-        write_json(folder / "plan.json", asdict(make_plan(key, settings, model, batch, len(pixels), 1, time.process_time)))
+        write_json(
+            folder / "plan.json", asdict(make_plan(key, settings, model, batch, len(pixels), 1, time.process_time))
+        )
     if not is_trained(folder):
         train(settings, data, root, folder, lambda done, total, note: print(f"{done}/{total} {note}", flush=True))
     return folder
@@ -180,7 +184,9 @@ def make(name: str, seconds: float, out: Path) -> None:
         made = {"dcgan": dcgan, "mlp_vae": mlp_vae}[name](pixels, seconds)
         spent, speed, wanted = time.process_time() - started, None, None
     save(out / f"{name}.npy", made)
-    write_json(out / f"{name}.json", {"cpu_seconds": spent, "images_per_cpu_second": speed, "labelled": wanted is not None})
+    write_json(
+        out / f"{name}.json", {"cpu_seconds": spent, "images_per_cpu_second": speed, "labelled": wanted is not None}
+    )
     grid = made[:200] if wanted is None else made[np.argsort(wanted[:200], kind="stable")]
     write_bytes(out / f"{name}.png", grid_png(grid, 20))
 
@@ -191,7 +197,7 @@ def save(path: Path, pixels: Pixels) -> None:
     temporary.replace(path)
 
 
-# --- the judge -------------------------------------------------------------------------------------------------------
+# --- the judge
 
 
 def judge(out: Path) -> Classifier:
@@ -208,7 +214,9 @@ def judge(out: Path) -> Classifier:
     return classifier
 
 
-def score(classifier: Classifier, real: NDArray[np.float32], made: Pixels, copies: NearCopies, labelled: bool) -> dict[str, Any]:
+def score(
+    classifier: Classifier, real: NDArray[np.float32], made: Pixels, copies: NearCopies, labelled: bool
+) -> dict[str, Any]:
     """Every figure of one set of images; `real` are the features of the test images."""
     features, numbers = look(classifier, made)
     half = len(real) // 2
@@ -275,7 +283,10 @@ def report(out: Path) -> None:
         about = json.loads((out / f"{name}.json").read_text())
         scores = score(classifier, real, np.load(out / f"{name}.npy"), copies, about["labelled"])
         results[name] = {**about, **scores}
-        shown = "  ".join(f"{key} {f['value']:.3f} [{f['low']:.3f}, {f['high']:.3f}] real {f['real']:.3f}" for key, f in scores.items())
+        shown = "  ".join(
+            f"{key} {f['value']:.3f} [{f['low']:.3f}, {f['high']:.3f}] real {f['real']:.3f}"
+            for key, f in scores.items()
+        )
         print(f"{name:14} {about['cpu_seconds']:.0f} CPU-s  {shown}")
     write_json(out / "results.json", results)
     for text, value, sign, floor in FLOORS:

@@ -124,6 +124,7 @@ def model_facts(model: Model) -> ModelFacts:
         classes=tuple(record["class_names"]),
         metrics=tuple(json.loads(line) for line in lines),
         samples=(model.folder / "samples.png").read_bytes(),
+        evaluation=record["metrics"]["evaluation"],
     )
 
 

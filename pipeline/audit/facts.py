@@ -48,6 +48,7 @@ class ModelFacts:
     metrics: tuple[Mapping[str, Any], ...] = ()
     samples: bytes = b""
     root: str = ""
+    evaluation: Mapping[str, Any] = field(default_factory=dict)  # images, figures, warnings; empty when not evaluated
 
 
 @dataclass(frozen=True)

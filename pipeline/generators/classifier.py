@@ -79,7 +79,8 @@ def train_classifier(
                 images = torch.where(torch.rand(_BATCH, 1, 1, 1) < 0.5, images.flip(3), images)
             else:
                 wanted = torch.arange(_BATCH) % TURNS
-                images = torch.stack([torch.rot90(image, int(turn), (1, 2)) for image, turn in zip(images, wanted)])
+                turned = [torch.rot90(image, turn % TURNS, (1, 2)) for turn, image in enumerate(images)]
+                images = torch.stack(turned)
             loss = functional.cross_entropy(classifier(images), wanted)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

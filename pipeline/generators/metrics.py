@@ -43,7 +43,12 @@ def frechet_figure(made: Floats, real: Floats, other_real: Floats, seed: int) ->
     value = _between(_gaussian(made), fixed)
     again = [_between(_gaussian(made[rng.integers(len(made), size=len(made))]), fixed) for _ in range(_RESAMPLES)]
     low, high = np.quantile(again, [0.025, 0.975])
-    return Figure(value, max(0.0, 2 * value - float(high)), max(0.0, 2 * value - float(low)), _between(_gaussian(other_real), fixed))
+    return Figure(
+        value,
+        max(0.0, 2 * value - float(high)),
+        max(0.0, 2 * value - float(low)),
+        _between(_gaussian(other_real), fixed),
+    )
 
 
 def share_figure(holds: NDArray[np.bool_], real: float, seed: int) -> Figure:
@@ -60,7 +65,9 @@ def inside(queries: Floats, known: Floats) -> NDArray[np.bool_]:
     return np.concatenate([(part <= radii).any(axis=1) for part in _distances(queries, known)])
 
 
-def nearest(queries: Floats, known: Floats, leave_out: NDArray[np.int64] | None = None) -> tuple[Floats, NDArray[np.int64]]:
+def nearest(
+    queries: Floats, known: Floats, leave_out: NDArray[np.int64] | None = None
+) -> tuple[Floats, NDArray[np.int64]]:
     """Distance to the nearest known point, and its row; `leave_out` names a row for each query not to be found."""
     distances, rows, start = [], [], 0
     for part in _distances(queries, known):
@@ -97,14 +104,14 @@ class NearCopies:
 
 
 def _vectors(pixels: NDArray[np.uint8]) -> Floats:
-    """Images (N, H, W, C) as vectors in [0, 1], averaged down to sides of some 32 pixels."""
-    factor = max(1, pixels.shape[1] // 32)
+    """Images (N, H, W, C) as vectors in [0, 1], averaged down to sides of some 32 pixels, or 16 in colour."""
+    side = 16 if pixels.shape[3] > 1 else 32
+    factor = max(1, pixels.shape[1] // side)
     side = pixels.shape[1] // factor
     cut = pixels[:, : side * factor, : side * factor]
-    if factor > 1:
-        blocks = cut.reshape(len(cut), side, factor, side, factor, -1)
-        return (blocks.mean(axis=(2, 4), dtype=np.float32) / 255).reshape(len(cut), -1)
-    return cut.reshape(len(cut), -1).astype(np.float32) / 255
+    blocks = cut.reshape(len(cut), side, factor, side, factor, -1).mean(axis=(2, 4), dtype=np.float32)
+    vectors: Floats = blocks.reshape(len(cut), -1) / np.float32(255)
+    return vectors
 
 
 def _distances(queries: Floats, known: Floats) -> Iterator[Floats]:

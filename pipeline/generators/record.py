@@ -11,6 +11,7 @@ from pipeline.core.errors import ImprimaturError
 from pipeline.core.settings import ModelSettings
 
 WEIGHTS, RECORD = "weights.safetensors", "model.json"
+CLASSIFIER = "classifier.safetensors"  # the CNN that judged the model
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,11 @@ from pipeline.core.settings import ModelSettings
 from pipeline.core.shards import write_bytes, write_json
 from pipeline.generators.build import build_generator
 from pipeline.generators.checkpoint import Progress, read_position, restore_checkpoint, save_checkpoint
+from pipeline.generators.evaluation import evaluate, recognise
 from pipeline.generators.plan import Plan, optimiser_of, plan_of, rate_at, take_turn, threads
 from pipeline.generators.protocol import Generator, Stage
 from pipeline.generators.record import (
+    CLASSIFIER,
     RECORD,
     WEIGHTS,
     TrainedModel,
@@ -264,7 +266,11 @@ def _release(
     write_bytes(folder / WEIGHTS, weights)
     digest = sha256(weights)
     model.eval().requires_grad_(False)
-    sample_grid(Sampler(model, settings, data.class_names, digest, plan.dtype), folder / "samples.png")
+    sampler = Sampler(model, settings, data.class_names, digest, plan.dtype)
+    sample_grid(sampler, folder / "samples.png")
+    classifier, held = recognise(data, settings.seed)
+    write_bytes(folder / CLASSIFIER, save(classifier.state_dict()))
+    evaluation = evaluate(sampler, data, classifier, held).as_dict()
     record = {
         "key": plan.key,
         "settings": settings.model_dump(mode="json"),
@@ -274,7 +280,7 @@ def _release(
         "weights_sha256": digest,
         "code": code_version(),
         "torch": torch.__version__,
-        "metrics": _summary(plan, model, log),
+        "metrics": _summary(plan, model, log) | {"evaluation": evaluation},
     }
     write_json(folder / RECORD, record)
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)

@@ -234,6 +234,11 @@ def report(assets: int = 20, images: int = 6, **changed: object) -> NightlyRepor
                 for stage, scale in (("autoencoder", 1.0), ("prior", 7.0)) for s, v in zip(steps, losses, strict=True)
             ),
             png(picture(5, 256)), root,
+            {
+                "images": 400,
+                "figures": {"distance": {"value": 2.5, "low": 2.25, "high": 2.75, "real": 0.125}},
+                "warnings": ["fewer than 20 images of <satin>: figures say nothing about them"],
+            },
         ),
         "batch": table,
         "signer": SignerFacts("Imprimatur development signer", True),

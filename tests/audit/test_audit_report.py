@@ -272,3 +272,12 @@ def test_a_share_never_rounds_something_to_nothing_or_most_to_all(part: int, who
     part = min(part, whole)
     text = words.share(part, whole)
     assert (text == "0 %") == (part == 0) and (text == "100 %") == (part == whole)
+
+
+def test_the_models_figures_stand_beside_those_of_real_images(tmp_path: Path) -> None:
+    page = Page(rendered(REPORT, tmp_path))
+    assert "measured on 400 images" in page.text
+    assert "distance 2.500 2.250 to 2.750 0.125" in page.text
+    assert "Fewer than 20 images of <satin>" in page.text
+    unmeasured = replace(REPORT, model=replace(REPORT.model, evaluation={}))
+    assert "Beside real images" not in Page(rendered(unmeasured, tmp_path)).text

@@ -25,9 +25,9 @@ from pipeline.generators.training_set import TrainingSet, row_digest
 KINDS = ["vae", "gan", "flow_matching"]
 
 
-def striped_set(count: int = 24, size: int = 16, channels: int = 3) -> TrainingSet:
+def striped_set(count: int = 24, size: int = 16, channels: int = 3, seed: int = 1) -> TrainingSet:
     """Stripes, horizontal (class 0) or vertical (class 1), of random colours."""
-    random = np.random.default_rng(1)
+    random = np.random.default_rng(seed)
     pixels = np.zeros((count, size, size, channels), np.uint8)
     labels = np.arange(count, dtype=np.int64) % 2
     for image, label in zip(pixels, labels, strict=True):
