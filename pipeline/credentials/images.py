@@ -1,6 +1,7 @@
 """Image files as credentials need them: decoded defensively, and encoded with the IPTC disclosure in their XMP."""
 
 import io
+import warnings
 from collections.abc import Callable
 from typing import Literal
 from xml.sax.saxutils import escape
@@ -67,6 +68,7 @@ def mime_of(data: bytes) -> str:
 
 def open_image(data: bytes) -> Image.Image:
     """Open an image of a format that is read here, without decoding it. Raises one of DECODE_ERRORS."""
+    warnings.filterwarnings("ignore", module="PIL")  # of bad metadata; what matters is judged from the pixels
     Image.init()  # else `formats` may only name what Pillow happens to have loaded
     return Image.open(io.BytesIO(data), formats=READABLE)
 

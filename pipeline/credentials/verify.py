@@ -51,7 +51,8 @@ class Verification:
     @property
     def sound(self) -> bool:
         """True when nothing here needs a person."""
-        return self.state == "Trusted" and not self.recalled and not self.broken_at
+        seen = "image.undecodable" not in self.codes
+        return self.state == "Trusted" and seen and not self.recalled and not self.broken_at
 
     def as_json(self) -> dict[str, Any]:
         """The shape that `imprimatur verify --json` prints."""
