@@ -72,7 +72,8 @@ def sign(workspace: Workspace, identifier: str, identity: Identity, reused: bool
     sign_snapshot(statement, identity, snapshot=origin.id, root=origin.root, size=origin.size, when=origin.created_at)
     folder = workspace.model(identifier)
     facts = {"kind": row.kind, "snapshot": origin.id, "root": row.root, "weights_sha256": row.weights_sha256}
-    sign_model(folder / WEIGHTS, statement, identity, model=identifier, facts=facts, when=row.trained_at)
+    base = workspace.model(row.base) / WEIGHTS if row.base else None
+    sign_model(folder / WEIGHTS, statement, identity, model=identifier, facts=facts, when=row.trained_at, base=base)
     return Model(identifier, row.kind, folder, row.snapshot, row.root, row.weights_sha256, reused)
 
 

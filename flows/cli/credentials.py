@@ -55,6 +55,7 @@ def verify(
         known = f"output {registry['output']}" if registry else "not in this registry"
         ai_generated = {True: "AI-generated", False: "not AI-generated", None: "origin unstated"}[row["ai_generated"]]
         faults = ["RECALLED"] if row["recalled"] else []
+        faults += [row["affected"] + " by a withdrawal"] if row["affected"] not in (None, "clear") else []
         faults += [f"chain broken at {row['broken_at']}"] if row["broken_at"] else []
         said = "; ".join([ai_generated, f"signer {row['signer'] or 'none'}", known, *faults])
         emit(row, as_json, f"{row['state']:<10} {row['file']}  {said}")

@@ -11,7 +11,7 @@ from sqlalchemy import Row, select
 
 from pipeline.catalog.database import open_catalog
 from pipeline.catalog.records import record_outputs
-from pipeline.catalog.tables import outputs
+from pipeline.catalog.tables import outputs, recalls
 from pipeline.core.digests import sha256
 from pipeline.core.shards import write_bytes
 from pipeline.core.workspace import Workspace
@@ -76,6 +76,13 @@ def read_store(workspace: Workspace, output: str) -> bytes | None:
         return store_path(workspace, output).read_bytes()
     except OSError:
         return None
+
+
+def affected_state(workspace: Workspace, output: str) -> str:
+    """What withdrawals have done to an output, as last settled: clear | affected | affected-strong."""
+    query = select(recalls.c.state).where(recalls.c.output == output).order_by(recalls.c.seq.desc()).limit(1)
+    with open_catalog(workspace).connect() as connection:
+        return connection.execute(query).scalar() or "clear"
 
 
 def published_file(workspace: Workspace, entry: Entry) -> Path:

@@ -18,7 +18,7 @@ from pipeline.credentials.claims import ChainLink, Claims, read_claims
 from pipeline.credentials.images import DECODE_ERRORS, decode_small, mime_of
 from pipeline.credentials.manifest import AI_EDITED, AI_GENERATED, OPAQUE
 from pipeline.credentials.recovery import find_output
-from pipeline.credentials.repository import read_store
+from pipeline.credentials.repository import affected_state, read_store
 from pipeline.credentials.sidecars import sidecar_path
 
 State = Literal["Trusted", "Valid", "Invalid", "None", "Remote", "Unreadable"]
@@ -40,6 +40,7 @@ class Verification:
     recovered: bool = False  # the file carries no readable credential, but the repository has the one it had
     registry: dict[str, Any] | None = None
     recalled: bool | None = None  # of an output of ours
+    affected: str | None = None  # by a withdrawal, of an output of ours: clear | affected | affected-strong
     codes: list[str] = field(default_factory=list)
     chain: tuple[ChainLink, ...] = ()  # output -> model -> weights -> snapshot -> statement -> assets -> ledger
 
@@ -52,7 +53,8 @@ class Verification:
     def sound(self) -> bool:
         """True when nothing here needs a person."""
         seen = "image.undecodable" not in self.codes
-        return self.state == "Trusted" and seen and not self.recalled and not self.broken_at
+        clear = self.affected in (None, "clear") and not self.recalled
+        return self.state == "Trusted" and seen and clear and not self.broken_at
 
     def as_json(self) -> dict[str, Any]:
         """The shape that `imprimatur verify --json` prints."""
@@ -193,27 +195,34 @@ def _looked_up(
     key: bytes | None,
 ) -> Verification:  # fmt: skip
     """What the pixels and the repository add to what the credential says."""
-    codes, rgb, match = list(found.codes), None, None
+    codes, rgb = list(found.codes), None
     if mime:
         rgb = _pixels(data)
         if rgb is None:
             codes.append("image.undecodable")
             found = replace(found, state="Unreadable" if found.state == "None" else found.state)
-    if workspace is not None and workspace.catalog.exists():
-        match, found_codes = find_output(workspace, sha256(data), label, rgb, key)
-        codes += found_codes
+    if workspace is None or not workspace.catalog.exists():
+        return _disclosed(replace(found, codes=codes), data, label)
+    match, found_codes = find_output(workspace, sha256(data), label, rgb, key)
+    codes += found_codes
     if match is not None:
         registry = match.as_json()
-        found = replace(found, registry=registry, recalled=registry["state"] == "recalled")
-        if not label and found.state in ("None", "Unreadable") and workspace is not None and match.found_by != "file":
+        affected = affected_state(workspace, match.entry.output)
+        found = replace(found, registry=registry, recalled=registry["state"] == "recalled", affected=affected)
+        if not label and found.state in ("None", "Unreadable") and match.found_by != "file":
             claims, recovered_codes = _recovered(read_store(workspace, match.entry.output), anchors)
             codes += recovered_codes
             if claims:
                 found = replace(_with_claims(found, claims), recovered=True, ai_generated=claims.ai_generated)
-    if found.ai_generated is None and not label and any(url.encode() in data for url in (AI_GENERATED, AI_EDITED)):
-        codes.append("iptc.digitalSourceType.unsigned")
-        found = replace(found, ai_generated=True)
-    return replace(found, codes=list(dict.fromkeys(codes)))
+    return _disclosed(replace(found, codes=codes), data, label)
+
+
+def _disclosed(found: Verification, data: bytes, label: str) -> Verification:
+    """What unsigned XMP says of a file without a credential; and every code once."""
+    codes, named = list(dict.fromkeys(found.codes)), any(url.encode() in data for url in (AI_GENERATED, AI_EDITED))
+    if found.ai_generated is None and not label and named:
+        return replace(found, ai_generated=True, codes=[*codes, "iptc.digitalSourceType.unsigned"])
+    return replace(found, codes=codes)
 
 
 def _pixels(data: bytes) -> NDArray[np.uint8] | None:

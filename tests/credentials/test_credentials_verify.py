@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from credentials_studio import WHEN, Studio, decoded, encoded, make_studio, picture
 from PIL import Image
+from sqlalchemy import insert, update
 
+from pipeline.catalog.database import open_catalog
+from pipeline.catalog.tables import outputs, recalls
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.workspace import Workspace
 from pipeline.credentials import sdk, watermark
@@ -52,6 +55,28 @@ def test_a_published_output_is_trusted_and_known(studio: Studio) -> None:
     assert (registry["batch"], registry["index"], registry["model"]) == ("verify-1", 0, "m1")
     assert (registry["snapshot"], registry["state"]) == ("s1", "published")
     assert (registry["found_by"], registry["similarity"]) == ("file", 1.0)
+
+
+def test_a_recalled_output_and_one_affected_by_a_withdrawal_are_named(own_studio: Studio) -> None:
+    path = own_studio.published(1, "night")
+    found = check(path, own_studio)
+    assert (found.recalled, found.affected, found.sound) == (False, "clear", True)
+    output = str(found.registry["output"]) if found.registry else ""
+    said = {"output": output, "because": "[]", "at": WHEN}
+    with open_catalog(own_studio.workspace).begin() as connection:
+        connection.execute(insert(recalls).values(**said, action="quarantine", state="affected"))
+    assert (check(path, own_studio).affected, check(path, own_studio).sound) == ("affected", False)
+    with open_catalog(own_studio.workspace).begin() as connection:
+        connection.execute(insert(recalls).values(**said, action="recall", state="affected-strong"))
+        connection.execute(update(outputs).where(outputs.c.output == output).values(state="recalled"))
+    found = check(path, own_studio)
+    assert (found.state, found.recalled, found.affected, found.sound) == ("Trusted", True, "affected-strong", False)
+    stripped = write(path.with_name("stripped.png"), encoded(decoded(path.read_bytes()), "PNG"))
+    assert check(stripped, own_studio).recalled is True  # a copy without its credential is recalled too
+    with open_catalog(own_studio.workspace).begin() as connection:
+        connection.execute(insert(recalls).values(**said, action="restore", state="clear"))
+        connection.execute(update(outputs).where(outputs.c.output == output).values(state="published"))
+    assert check(path, own_studio).sound
 
 
 def test_an_unknown_signer_is_valid_and_not_trusted(studio: Studio, tmp_path: Path) -> None:
