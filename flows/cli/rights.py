@@ -33,7 +33,12 @@ def consent_import(
     value = import_events(workspace, events, mapping, dataset)
     found = counts(*consequences(workspace))
     value |= {"recalled": found["recalled"], "restored": found["restored"]}
-    text = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in value.items())
+    numbers = {name: count for name, count in value.items() if name != "unreadable_events"}
+    text = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in numbers.items())
+    text += "".join(
+        f"
+unreadable: {e['event_id']} ({e['subject'] or '?'}): {e['why']}" for e in value["unreadable_events"]
+    )
     emit(value, as_json, text)
     if value["unreadable"]:
         sys.exit(1)
@@ -67,6 +72,28 @@ def audit_decisions(
 
     for row in decide_dataset(Workspace.at(home), dataset, purpose, policy, as_of, known_at):
         emit(row, as_json, f"{row['decision']:<6} {row['file']}  {', '.join(row['reasons'])}")
+
+
+@audit_app.command("explain")
+def audit_explain(
+    asset: Annotated[str, typer.Argument(help="A file, an asset's SHA-256, dataset:key or key.")],
+    dataset: Annotated[
+        list[str] | None, typer.Option("--dataset", help="Look in this dataset; may be repeated [default: in all].")
+    ] = None,
+    purpose: PurposeOption = "train_generative:commercial",
+    policy: PolicyFile = None,
+    as_of: AsOf = None,
+    known_at: KnownAt = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Say in words why an asset may be used or not, with everything that was said about it."""
+    from flows.commands.rights import explain_asset
+    from pipeline.rights.explain import in_words
+
+    given = explain_asset(Workspace.at(home), asset, dataset or [], purpose, policy, as_of, known_at)
+    for explanation in given:
+        emit(explanation.as_row(), as_json, in_words(explanation))
 
 
 @audit_app.command("trace")

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, get_args
 import pandas as pd
 
 from flows.commands.given import validated
-from pipeline.catalog.assets import read_fingerprints, read_inventory
+from pipeline.catalog.assets import read_fingerprints, read_inventories, read_inventory
 from pipeline.catalog.database import open_catalog
 from pipeline.catalog.ledger import append_events, ledger_head, read_events
-from pipeline.catalog.records import dataset_licence
+from pipeline.catalog.records import dataset_licence, dataset_licences
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.moments import now, parse_moment
 from pipeline.core.settings import ConsentFile, DuplicateSettings, Use, load_mapping
@@ -20,21 +20,27 @@ from pipeline.rights.findings import Purpose
 from pipeline.rights.policy import load_policy
 
 if TYPE_CHECKING:
+    from pipeline.rights.explain import Explanation
     from pipeline.rights.snapshot import Snapshot
 
 
 Row = dict[str, Any]
 
 
-def import_events(workspace: Workspace, path: Path, mapping: Path | None, dataset: str) -> dict[str, int]:
-    """Append the consent events of a file to the ledger."""
-    from pipeline.rights.events import read_event_file
+def import_events(workspace: Workspace, path: Path, mapping: Path | None, dataset: str) -> Row:
+    """Append the consent events of a file to the ledger; tells what could not be read of it."""
+    from pipeline.rights.events import read_event_file, unreadable
 
     file = validated(ConsentFile, {"file": str(path), **(load_mapping(mapping) if mapping else {})}, mapping)
     events = read_event_file(path, file, dataset, recorded_at=now())
     appended = append_events(open_catalog(workspace), events)
-    unreadable = sum(event.action == "unreadable" for event in events)
-    return {"imported": appended.imported, "already_known": appended.already_known, "unreadable": unreadable}
+    lost = unreadable(events)
+    return {
+        "imported": appended.imported,
+        "already_known": appended.already_known,
+        "unreadable": len(lost),
+        "unreadable_events": lost,
+    }
 
 
 def parse_purpose(text: str) -> Purpose:
@@ -62,6 +68,33 @@ def decide_dataset(
             "licence": row["licence"],
             "obligations": list(row["obligations"]),
         }
+
+
+def explain_asset(
+    workspace: Workspace,
+    subject: str,
+    datasets: list[str],
+    purpose: str,
+    policy: Path | None,
+    as_of: str | None,
+    known_at: str | None,
+) -> "list[Explanation]":
+    """Why an asset is allowed, denied or to be reviewed: one explanation for each of its files."""
+    from pipeline.core.digests import file_sha256
+    from pipeline.rights.assets import COLUMNS
+    from pipeline.rights.explain import explain
+    from pipeline.rights.inquiry import Inquiry
+    from pipeline.rights.ruling import Question
+
+    catalog, (held, known) = open_catalog(workspace), _moments(as_of, known_at)
+    licences = dataset_licences(catalog)
+    if not licences:
+        raise ImprimaturError("no dataset has been ingested in this workspace", "imprimatur ingest SOURCE")
+    inventory = read_inventories(workspace, datasets or list(licences), COLUMNS)
+    reference = file_sha256(Path(subject)) if Path(subject).is_file() else subject
+    question = Question(parse_purpose(purpose), load_policy(policy), held)
+    decisions, rows = Inquiry(catalog, inventory, licences).ask(reference, question, known)
+    return explain(decisions, rows, known)
 
 
 def snapshot_datasets(

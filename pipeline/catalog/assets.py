@@ -1,8 +1,11 @@
 """Asset storage: the inventory of a dataset, and its bytes, checked whenever they are read."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.core.digests import sha256
 from pipeline.core.errors import ImprimaturError
@@ -23,6 +26,21 @@ def fingerprints_path(workspace: Workspace, dataset: str) -> Path:
 def read_inventory(workspace: Workspace, dataset: str, columns: list[str] | None = None) -> pd.DataFrame:
     """The inventory, one row per file seen. Raises ImprimaturError when the dataset was never ingested."""
     return _read(inventory_path(workspace, dataset), dataset, columns)
+
+
+def read_inventories(workspace: Workspace, datasets: Sequence[str], columns: Sequence[str]) -> pa.Table:
+    """Columns of several inventories as one Arrow table, with a `dataset` column: for millions of rows.
+
+    Raises ImprimaturError when a dataset was never ingested.
+    """
+    tables = []
+    for name in datasets:
+        path = inventory_path(workspace, name)
+        if not path.exists():
+            raise _never_ingested(name)
+        table = pq.read_table(path, columns=list(columns))
+        tables.append(table.append_column("dataset", pa.repeat(name, table.num_rows)))
+    return pa.concat_tables(tables)
 
 
 def read_fingerprints(workspace: Workspace, dataset: str) -> pd.DataFrame:
@@ -55,7 +73,11 @@ def _read(path: Path, dataset: str, columns: list[str] | None) -> pd.DataFrame:
     try:
         return read_table(path, columns)
     except FileNotFoundError:
-        raise ImprimaturError(
-            f"dataset {dataset!r} has not been ingested in this workspace",
-            f"imprimatur ingest SOURCE --dataset {dataset}",
-        ) from None
+        raise _never_ingested(dataset) from None
+
+
+def _never_ingested(dataset: str) -> ImprimaturError:
+    return ImprimaturError(
+        f"dataset {dataset!r} has not been ingested in this workspace",
+        f"imprimatur ingest SOURCE --dataset {dataset}",
+    )

@@ -21,6 +21,13 @@ def dataset_names(catalog: Engine) -> list[str]:
         return sorted(connection.execute(select(datasets.c.name)).scalars())
 
 
+def dataset_licences(catalog: Engine) -> dict[str, str]:
+    """Every ingested dataset with its licence, an empty string when it has none, in the order of their names."""
+    with catalog.connect() as connection:
+        query = select(datasets.c.name, datasets.c.licence).order_by(datasets.c.name)
+        return {row.name: row.licence for row in connection.execute(query)}
+
+
 def record_model(catalog: Engine, **columns: Any) -> None:
     """Add a model row, once."""
     with catalog.begin() as connection:

@@ -7,6 +7,7 @@ re-open and re-close. What has ended is gone: an expired grant does not undo an 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from pipeline.catalog.ledger import ConsentEvent
@@ -17,7 +18,7 @@ CLOSING = frozenset({"withdraw", "restrict"})
 ACTIONS = CLOSING | {"grant", "expire"}
 SUBJECTS = frozenset({"asset", "holder", "person", "dataset"})
 SCOPES = frozenset(USES) | {"likeness", "*"}
-_ORDER = {"grant": 0, "expire": 1, "withdraw": 2, "restrict": 2}
+ORDER = {"grant": 0, "expire": 1, "withdraw": 2, "restrict": 2}
 _ELSEWHERE = "elsewhere"
 _MEMBERS = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK"
 _EU = frozenset(_MEMBERS.split())
@@ -38,16 +39,38 @@ NOTHING = Standing("none")
 
 def is_readable(event: ConsentEvent) -> bool:
     """True when every field that carries meaning is one that we know."""
-    return (
-        event.action in ACTIONS
-        and event.subject_type in SUBJECTS
-        and bool(event.subject_id)
-        and set(event.uses.split("|")) <= SCOPES
-        and event.commercial in ("yes", "no", "any")
-        and event.overrides_signals in ("yes", "no")
-        and bool(event.territory)
-        and all(is_territory(part) for part in event.territory.split("|"))
+    return not unreadable_field(event)
+
+
+def unreadable_field(event: ConsentEvent) -> str:
+    """The first field that carries meaning and is not understood; "" when there is none."""
+    return _unreadable_field(
+        event.action,
+        event.subject_type,
+        bool(event.subject_id.strip()),
+        event.uses,
+        event.commercial,
+        event.overrides_signals,
+        event.territory,
+        not event.effective_until or event.effective_until > event.effective_from,
     )
+
+
+@lru_cache(maxsize=65_536)
+def _unreadable_field(
+    action: str, kind: str, named: bool, uses: str, commercial: str, overrides: str, territory: str, lasts: bool
+) -> str:
+    understood = {
+        "action": action in ACTIONS,
+        "subject_type": kind in SUBJECTS,
+        "subject_id": named,
+        "uses": set(uses.split("|")) <= SCOPES,
+        "commercial": commercial in ("yes", "no", "any"),
+        "overrides_signals": overrides in ("yes", "no"),
+        "territory": all(is_territory(part) for part in territory.split("|")),
+        "effective_until": lasts,
+    }
+    return next((name for name, sound in understood.items() if not sound), "")
 
 
 def is_territory(code: str) -> bool:
@@ -59,11 +82,11 @@ def fold(
     events: Iterable[ConsentEvent], use: str, commercial: bool, territories: Sequence[str], as_of: str
 ) -> Standing:
     """Fold one speaker's readable events. Closed anywhere in the territories is closed; a grant must cover all."""
-    ordered = sorted(events, key=lambda e: (e.recorded_at, _ORDER[e.action], e.event_id))
+    ordered = sorted(events, key=lambda e: (e.recorded_at, ORDER[e.action], e.event_id))
     places = _places(territories, ordered)
     standing: dict[str, ConsentEvent] = {}
     for event in ordered:
-        if _in_force(event, as_of) and _covers(event, use, commercial):
+        if _in_force(event, as_of) and covers(event, use, commercial):
             for place in places & _countries(event.territory, places):
                 if event.action != "expire":
                     standing[place] = event
@@ -87,7 +110,7 @@ def _ended(event: ConsentEvent, as_of: str) -> bool:
     return bool(event.effective_until) and event.effective_until <= as_of
 
 
-def _covers(event: ConsentEvent, use: str, commercial: bool) -> bool:
+def covers(event: ConsentEvent, use: str, commercial: bool) -> bool:
     """Whether the event's scope includes the use. `*` grants every use but likeness, and closes likeness too."""
     uses = set(event.uses.split("|"))
     every = "*" in uses and (use != "likeness" or event.action != "grant")
@@ -116,8 +139,8 @@ def _why_not(events: Sequence[ConsentEvent], use: str, commercial: bool, as_of: 
     grants = [event for event in events if event.action == "grant"]
     if not grants:
         return NOTHING
-    fitting = [event for event in grants if _covers(event, use, commercial)]
-    expiring = [event for event in events if event.action == "expire" and _covers(event, use, commercial)]
+    fitting = [event for event in grants if covers(event, use, commercial)]
+    expiring = [event for event in events if event.action == "expire" and concerns(event, use, commercial, as_of)]
     current = [event for event in fitting if _in_force(event, as_of)]
     ended = [event for event in fitting if _ended(event, as_of)]
     if not fitting:
@@ -133,4 +156,4 @@ def _why_not(events: Sequence[ConsentEvent], use: str, commercial: bool, as_of: 
 
 def concerns(event: ConsentEvent, use: str, commercial: bool, as_of: str) -> bool:
     """True when a readable event is in force and its scope includes the use."""
-    return _in_force(event, as_of) and _covers(event, use, commercial)
+    return _in_force(event, as_of) and covers(event, use, commercial)

@@ -1,68 +1,29 @@
 """The decision: allow, review or deny, for every asset, with reasons and the evidence behind them.
 
-The order of evaluation is that of the reference design: the ledger first, the licence where it is silent, and
-then the worst of that and everything that speaks against it: signals, likeness, claims, relatives.
+Each file is ruled on by itself (`ruling`), files in the same circumstances only once (`cases`); then it inherits what
+speaks against its relatives (`relatives`).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipeline.catalog.ledger import ConsentEvent
-from pipeline.catalog.tables import DECISIONS
-from pipeline.rights.consent import Standing, concerns, fold, is_readable
+from pipeline.catalog.ledger import ConsentEvent, event_table
+from pipeline.catalog.tables import DECISIONS, STRINGS
+from pipeline.rights.assets import Assets, Codes, combine, inventory_table
+from pipeline.rights.cases import Cases, place_of, spelled
+from pipeline.rights.consent import is_readable
 from pipeline.rights.findings import Finding, Purpose, Verdict
-from pipeline.rights.licences import normalise
 from pipeline.rights.policy import Policy
 from pipeline.rights.reasons import Reason
 from pipeline.rights.relatives import inherit
-from pipeline.rights.signals import Signals, read_signals
-from pipeline.rights.subjects import AssetRow, Subjects, asset_rows
-from pipeline.rights.terms import Statement, judge_together
-from pipeline.rights.voices import Voices, hear
-
-
-@dataclass(frozen=True)
-class Question:
-    """What is asked of every asset."""
-
-    purpose: Purpose
-    policy: Policy
-    as_of: str
-
-    def fold(self, events: Sequence[ConsentEvent], use: str = "") -> Standing:
-        """The standing of one speaker; `use` in place of the purpose's own."""
-        return fold(events, use or self.purpose.use, self.purpose.commercial, self.policy.territories, self.as_of)
-
-    def touched_by(self, event: ConsentEvent, use: str = "") -> bool:
-        """True when an event, readable or not, bears on the question."""
-        return not is_readable(event) or concerns(event, use or self.purpose.use, self.purpose.commercial, self.as_of)
-
-
-@dataclass(frozen=True)
-class Ruling:
-    """The answer for one file, before its relatives are asked."""
-
-    findings: tuple[Finding, ...]
-    restrictions: tuple[Finding, ...]  # those that identical pictures and derivatives inherit
-    licence: str
-    obligations: tuple[str, ...]
-
-    @property
-    def terms(self) -> tuple[Finding, ...]:
-        """What its licence or missing grants say against it: that binds the same bytes wherever they are listed."""
-        return tuple(f for f in self.findings if f.verdict > Verdict.ALLOW and f not in self.restrictions)
-
-    @property
-    def verdict(self) -> Verdict:
-        """The worst of its findings."""
-        return max(finding.verdict for finding in self.findings)
-
-    def told(self) -> list[Finding]:
-        """The findings that made the verdict, the weightiest first; mere permissions only when nothing is against."""
-        against = [finding for finding in self.findings if finding.verdict > Verdict.ALLOW]
-        return sorted(against or self.findings, key=lambda finding: -finding.verdict)
+from pipeline.rights.ruling import Question, Ruling, Terms, cite, conclude, read_terms
+from pipeline.rights.subjects import Spans, Subjects
+from pipeline.rights.voices import hear
 
 
 def decide(
@@ -81,159 +42,162 @@ def decide(
     bounds what had been recorded by then (both RFC 3339 as core/moments.py writes them). Returns
     tables.DECISIONS in the inventory's order.
     """
-    rows = asset_rows(inventory)
-    subjects = Subjects(rows, [event for event in events if event.recorded_at <= known_at])
     question = Question(purpose, policy, as_of)
-    rulings: dict[tuple[object, ...], Ruling] = {}  # equal rows get equal rulings: most datasets have few kinds
-    ruled: list[Ruling] = []
-    for number, row in enumerate(rows):
-        licence = dataset_licences.get(row.dataset, "")
-        about, ambiguous = subjects.about(number)
-        kind = (licence, row.licence, row.holders, row.depicts, row.signals, about, ambiguous)
-        if kind not in rulings:
-            named = [subjects.events[i] for i in about], [subjects.events[i] for i in ambiguous]
-            rulings[kind] = rule(row, licence, *named, question)
-        ruled.append(rulings[kind])
-    missing = {ref: _missing_origin(ref, subjects, question) for row in rows for ref in row.derived_from}
-    restrictions, terms = [ruling.restrictions for ruling in ruled], [ruling.terms for ruling in ruled]
-    inherited = inherit(rows, restrictions, terms, missing, subjects)
-    return _table(rows, ruled, inherited)
+    table = decide_table(inventory_table(inventory), dataset_licences, event_table(events), question, known_at)
+    return pd.DataFrame({name: table[name].to_pylist() for name in DECISIONS.names})
 
 
-def rule(
-    row: AssetRow,
-    dataset_licence: str,
-    events: Sequence[ConsentEvent],
-    ambiguous: Sequence[ConsentEvent],
-    question: Question,
-) -> Ruling:
-    """Evaluate one file by itself, in the reference's order; `events` are those about it."""
-    policy, purpose = question.policy, question.purpose
-    voices = hear(filter(is_readable, events), row.holders, row.depicts, policy.registrars)
-    signals = read_signals(row.signals, purpose, policy.agents)
-    stated = [Statement("file", normalise(row.licence)), Statement("dataset", normalise(dataset_licence))]
-    by_licence, expression, obligations = judge_together([*stated, *signals.licences], purpose, policy.licences)
-    if signals.permits and all(statement.licence.state == "absent" for statement in stated):
-        by_licence = [Finding(Verdict.REVIEW, Reason.LICENCE_EMBEDDED_ONLY, (signals.permits,))]
-    standings = [question.fold(said) for _, said in sorted(voices.holders.items())]
-    objections = [question.fold(said) for _, said in sorted(voices.objectors.items())]
-    closed = [standing for standing in [*standings, *objections] if standing.state == "closed"]
-    unreadable = [event for event in events if not is_readable(event)]
-    granted = all(standing.state == "granted" for standing in standings)
-    against = list(signals.findings)
-    if closed:
-        base = [Finding(Verdict.DENY, s.reason or Reason.CONSENT_WITHDRAWN, _cite(s.events)) for s in closed]
-    elif unreadable:
-        base = [Finding(Verdict.REVIEW, Reason.LEDGER_UNREADABLE, _cite(unreadable))]
-    elif granted:
-        base = [Finding(Verdict.ALLOW, Reason.GRANT, _cite(e for s in standings for e in s.events))]
-        against = _against_grant(signals, standings)
-        obligations = ()
-    else:
-        base = [*by_licence, *_why_no_grant(standings, max(finding.verdict for finding in by_licence))]
-    claims = [*_likeness(voices, question), *_claims(voices, ambiguous, bool(row.depicts), question)]
-    if purpose.use not in policy.uses:
-        claims.append(Finding(Verdict.DENY, Reason.POLICY_DENIES, ("policy:uses",)))
-    consent = [finding for finding in base if closed or unreadable]
-    return Ruling(
-        findings=(*base, *against, *claims),
-        restrictions=tuple(f for f in (*consent, *against, *claims) if f.reason is not Reason.POLICY_DENIES),
-        licence=expression,
-        obligations=obligations,
-    )
+def decide_table(
+    inventory: pa.Table, dataset_licences: Mapping[str, str], events: pa.Table, question: Question, known_at: str
+) -> pa.Table:
+    """The same on Arrow tables, for millions of assets and events (ledger.read_event_table)."""
+    known = events.filter(pc.less_equal(events["recorded_at"], known_at))
+    return Decisions(Assets(inventory), dataset_licences, known, question).table()
 
 
-def _why_no_grant(standings: Sequence[Standing], verdict: Verdict) -> list[Finding]:
-    """Where the licence does not help: why the grants that there are do not either."""
-    if verdict is Verdict.ALLOW:
-        return []
-    reasons = [Finding(verdict, s.reason, _cite(s.events)) for s in standings if s.reason]
-    some = [standing for standing in standings if standing.state == "granted"]
-    if some:
-        reasons.append(Finding(verdict, Reason.GRANT_INCOMPLETE, _cite(e for s in some for e in s.events)))
-    return reasons
+class Decisions:
+    """Every file's ruling. Files that share licences, signals, people and events share an answer."""
 
+    def __init__(
+        self, assets: Assets, dataset_licences: Mapping[str, str], known: pa.Table, question: Question
+    ) -> None:
+        self.assets, self.question = assets, question
+        self.subjects = Subjects(assets, known)
+        first, self._item = self._kinds()
+        self._cases = Cases(self.subjects, question, self.subjects.groups.of_row[first], assets.identity.codes[first])
+        terms, terms_of = self._terms(first, dataset_licences)
+        consents = self._cases.consents()
+        some, self._case = combine(terms_of, self._cases.of_item)
+        pairs = zip(terms_of[some].tolist(), self._cases.of_item[some].tolist(), strict=True)
+        self._rulings = [conclude(terms[term], consents[consent], question) for term, consent in pairs]
 
-def _against_grant(signals: Signals, standings: Sequence[Standing]) -> list[Finding]:
-    """A prohibition against a grant goes to a person, unless every grant says that it overrides signals."""
-    if all(standing.overrides_signals for standing in standings):
-        return []
-    grants = _cite(event for standing in standings for event in standing.events)
-    return [
-        Finding(Verdict.REVIEW, Reason.GRANT_VS_SIGNAL, (*finding.evidence, *grants))
-        if finding.verdict is Verdict.DENY
-        else finding
-        for finding in signals.findings
-    ]
+    def _kinds(self) -> tuple[Codes, Codes]:
+        """(a row of each kind, the kind of each row); events about one asset make kinds of their own."""
+        own, ambiguous, identity = self.subjects.own, self.subjects.ambiguous, self.assets.identity.codes
+        touched = (own.some | ambiguous.some)[identity]
+        columns = [self.assets.coded(name).codes for name in ("licence", "signals")]
+        return combine(*columns, self.subjects.groups.of_row, np.where(touched, identity + 1, 0))
 
-
-def _likeness(voices: Voices, question: Question) -> list[Finding]:
-    """Depicted people must have granted their likeness; where the policy does not ask it, objections still count."""
-    required = question.policy.likeness == "always" or question.purpose.generative
-    findings = []
-    for person, said in sorted(voices.people.items()):
-        likeness, use = question.fold(said, "likeness"), question.fold(said)
-        objections = _cite(e for s in (likeness, use) if s.state == "closed" for e in s.events)
-        if required and (objections or likeness.state != "granted"):
-            evidence = (f"depicts:{person}", *(objections or _cite(likeness.events)))
-            findings.append(Finding(Verdict.DENY, Reason.NO_LIKENESS, evidence))
-        elif objections:
-            findings.append(Finding(Verdict.REVIEW, Reason.CLAIM_UNVERIFIED, (f"depicts:{person}", *objections)))
-    return findings
-
-
-def _claims(voices: Voices, ambiguous: Sequence[ConsentEvent], depicting: bool, question: Question) -> list[Finding]:
-    """Objections of strangers, and events that may or may not be meant for this asset. Strangers grant nothing."""
-    findings = []
-    for _, said in sorted(voices.strangers.items()):
-        standing = question.fold(said)
-        if standing.state == "closed":
-            findings.append(Finding(Verdict.REVIEW, Reason.CLAIM_UNVERIFIED, _cite(standing.events)))
-    touching = [e for e in ambiguous if question.touched_by(e) or (depicting and question.touched_by(e, "likeness"))]
-    if touching:
-        findings.append(Finding(Verdict.REVIEW, Reason.AMBIGUOUS_REFERENCE, _cite(touching)))
-    return findings
-
-
-def _missing_origin(reference: str, subjects: Subjects, question: Question) -> list[Finding]:
-    """What is known of an origin that is not among the assets: at best nothing, at worst its withdrawal."""
-    if subjects.resolve(reference):
-        return []
-    cited = f"derived_from:{reference}"
-    events = [event for event in subjects.naming(reference) if is_readable(event)]
-    voices = hear(events, (), (), question.policy.registrars)
-    standings = [question.fold(said) for said in [*voices.holders.values(), *voices.objectors.values()]]
-    closed = _cite(event for standing in standings if standing.state == "closed" for event in standing.events)
-    if closed:
-        return [Finding(Verdict.DENY, Reason.RELATIVE_WITHDRAWN, (cited, *closed))]
-    return [Finding(Verdict.REVIEW, Reason.RELATIVE_UNKNOWN, (cited,))]
-
-
-def _cite(events: Iterable[ConsentEvent]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(f"event:{event.event_id}" for event in events))
-
-
-def _table(rows: Sequence[AssetRow], ruled: Sequence[Ruling], inherited: Mapping[int, list[Finding]]) -> pd.DataFrame:
-    lines = []
-    for number, row in enumerate(rows):
-        if not row.accepted:
-            continue
-        ruling = ruled[number]
-        if worse := [finding for finding in inherited.get(number, ()) if finding.verdict > ruling.verdict]:
-            ruling = replace(ruling, findings=(*ruling.findings, *worse))
-        told = ruling.told()
-        lines.append(
-            (
-                row.dataset,
-                row.file,
-                row.identity,
-                str(ruling.verdict),
-                list(dict.fromkeys(str(finding.reason) for finding in told)),
-                list(dict.fromkeys(item for finding in told for item in finding.evidence)),
-                ruling.licence,
-                list(ruling.obligations),
-                list(row.holders),
-                row.attribution,
-            )
+    def _terms(self, first: Codes, dataset_licences: Mapping[str, str]) -> tuple[list[Terms], Codes]:
+        """(the distinct terms, the number of those of each item)."""
+        where = pa.array(first)
+        columns = [self.assets.coded(name) for name in ("licence", "signals", "dataset")]
+        some, number = combine(*(column.codes[first] for column in columns))
+        licences, signals, datasets = (
+            self.assets.column(name).take(where).take(pa.array(some)).to_pylist()
+            for name in ("licence", "signals", "dataset")
         )
-    return pd.DataFrame(lines, columns=DECISIONS.names)
+        given = [dataset_licences.get(name, "") for name in datasets]
+        return [read_terms(*one, self.question) for one in zip(licences, given, signals, strict=True)], number
+
+    def ruling(self, row: int) -> Ruling:
+        """The ruling on one file by itself, with the ids of the events."""
+        item = int(self._item[row])
+        ruling: Ruling = self._rulings[int(self._case[item])]
+        identifiers = self._cases.identifiers(item)
+        return replace(
+            ruling,
+            findings=spelled(ruling.findings, identifiers),
+            restrictions=spelled(ruling.restrictions, identifiers),
+        )
+
+    def cited(self, row: int, findings: Sequence[Finding]) -> list[ConsentEvent]:
+        """All events about a file, whether they bear on the question or not, and others that findings cite."""
+        group, identity = self.subjects.groups.of_row[[row]], self.assets.identity.codes[[row]]
+        spans = (
+            (self.subjects.groups.events, group),
+            (self.subjects.own, identity),
+            (self.subjects.ambiguous, identity),
+        )
+        about = {position for span, codes in spans for position in span.of_each(codes)[1].tolist()}
+        names = pa.array(
+            {i.removeprefix("event:") for f in findings for i in f.evidence if i.startswith("event:")}, pa.string()
+        )
+        about |= set(np.flatnonzero(pc.is_in(self.subjects.events["event_id"], value_set=names)).tolist())
+        return [self.subjects.event(position) for position in sorted(about)]
+
+    def inherited(self) -> dict[int, list[Finding]]:
+        """What rows inherit from their relatives, worse than what is found on themselves."""
+        derived = self.assets.column("derived_from")
+        related = np.asarray(pc.not_equal(derived, ""))
+        for shared in (self.assets.identity.codes, self.assets.pixels.codes):
+            related |= (np.bincount(shared) > 1)[shared]
+        origins = {ref for row in self.assets.rows(np.flatnonzero(related)) for ref in row.derived_from}
+        resolved = self.assets.resolve(sorted(origins))
+        wanted = np.array(sorted({code for codes in resolved.values() for code in codes}), dtype=np.int64)
+        numbers = np.flatnonzero(related | np.isin(self.assets.identity.codes, wanted))
+        rows = self.assets.rows(numbers)
+        rulings = [self.ruling(number) for number in numbers.tolist()]
+        names = self.assets.identity.values
+        identities = {ref: frozenset(names[code].as_py() for code in codes) for ref, codes in resolved.items()}
+        missing = self._missing([reference for reference, codes in resolved.items() if not codes])
+        found = inherit(rows, rulings, missing, identities)
+        return {
+            int(numbers[place]): worse
+            for place, findings in found.items()
+            if (worse := [finding for finding in findings if finding.verdict > rulings[place].verdict])
+        }
+
+    def _missing(self, references: list[str]) -> dict[str, list[Finding]]:
+        """What is known of origins that are not among the assets: at best nothing, at worst their withdrawal."""
+        found = {}
+        for reference, positions in self.subjects.naming(references).items():
+            events = [event for event in map(self.subjects.event, positions) if is_readable(event)]
+            voices = hear(events, (), (), self.question.policy.registrars)
+            standings = [self.question.fold(said) for said in [*voices.holders.values(), *voices.objectors.values()]]
+            closed = cite(event for standing in standings if standing.state == "closed" for event in standing.events)
+            evidence = (f"derived_from:{reference}", *closed)
+            verdict, reason = (
+                (Verdict.DENY, Reason.RELATIVE_WITHDRAWN) if closed else (Verdict.REVIEW, Reason.RELATIVE_UNKNOWN)
+            )
+            found[reference] = [Finding(verdict, reason, evidence)]
+        return found
+
+    def table(self) -> pa.Table:
+        """tables.DECISIONS of every accepted file, in the inventory's order."""
+        inherited = self.inherited()
+        own = {row: self.ruling(row) for row in inherited}
+        burdened = [own[row].with_more(worse) for row, worse in inherited.items()]
+        item, case = self._item.copy(), np.append(self._case, len(self._rulings) + np.arange(len(burdened)))
+        item[list(inherited)] = len(self._case) + np.arange(len(burdened))
+        lines = self._cases.lines
+        starts = np.append(lines.starts[:-1], np.zeros(len(burdened), dtype=np.int64))
+        accepted = np.flatnonzero(self.assets.accepted)
+        where, rulings = pa.array(accepted), [*self._rulings, *burdened]
+        ruling_of = pa.array(case[item[accepted]])
+        told = [ruling.told() for ruling in rulings]
+        reasons = [list(dict.fromkeys(str(finding.reason) for finding in findings)) for findings in told]
+        columns = {
+            "asset": self.assets.identity.values.take(pa.array(self.assets.identity.codes[accepted])),
+            "decision": pa.array([str(ruling.verdict) for ruling in rulings]).take(ruling_of),
+            "reasons": pa.array(reasons, STRINGS).take(ruling_of),
+            "evidence": self._evidence(told, case[item[accepted]], lines.event, starts[item[accepted]]),
+            "licence": pa.array([ruling.licence for ruling in rulings]).take(ruling_of),
+            "obligations": pa.array([ruling.obligations for ruling in rulings], STRINGS).take(ruling_of),
+            "holders": self.assets.holders.take(where),
+        }
+        columns |= {name: self.assets.column(name).take(where) for name in ("dataset", "file", "attribution")}
+        return pa.table([columns[name] for name in DECISIONS.names], schema=DECISIONS)
+
+    def _evidence(self, told: Sequence[Sequence[Finding]], case: Codes, event: Codes, start: Codes) -> pa.ListArray:
+        """What each file's findings cite: texts of its case, and the events of its own lines."""
+        texts: dict[str, int] = {}
+        cited = []  # of each case: the number of a text, or -1 - place of an event
+        for findings in told:
+            items = dict.fromkeys(item for finding in findings for item in finding.evidence)
+            places = [(item, place_of(item)) for item in items]
+            cited.append([texts.setdefault(i, len(texts)) if p is None else -1 - p for i, p in places])
+        ends = np.cumsum([0, *map(len, cited)])
+        row, number = Spans(ends, np.array([one for ones in cited for one in ones], dtype=np.int64)).of_each(case)
+        named = number < 0
+        events = (
+            self.subjects.events["event_id"]
+            .combine_chunks()
+            .take(pa.array(event[start[row[named]] - 1 - number[named]]))
+        )
+        values = pa.concat_arrays(
+            [pa.array(list(texts), pa.string()), pc.binary_join_element_wise("event", events, ":")]
+        )
+        number[named] = len(texts) + np.arange(int(named.sum()))
+        offsets = np.append(0, np.cumsum(np.diff(ends)[case]))
+        return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values.take(pa.array(number)))

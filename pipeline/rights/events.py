@@ -4,7 +4,7 @@ import csv
 import difflib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import date, datetime
 from pathlib import Path
@@ -19,42 +19,57 @@ from pipeline.core.digests import json_digest
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.moments import parse_moment
 from pipeline.core.settings import ConsentFile
-from pipeline.rights.consent import SUBJECTS, is_readable
+from pipeline.rights.consent import SUBJECTS, unreadable_field
+from pipeline.rights.subjects import BROKEN_ROW
 
 _FIELDS = tuple(field.name for field in fields(ConsentEvent))
 _DEFAULTS = {"uses": "*", "commercial": "any", "territory": "*", "overrides_signals": "no"}
 _ANSWERS = {"true": "yes", "y": "yes", "1": "yes", "false": "no", "n": "no", "0": "no"}
 _WORLD = {"WORLD", "WORLDWIDE", "GLOBAL"}
-_RAW = "unreadable row"  # stands for a row that is not even a record
+_LONGEST_ID = 200  # characters; no database indexes every length
 
 
 def read_event_file(path: Path, file: ConsentFile, dataset: str, recorded_at: str) -> list[ConsentEvent]:
     """The events of a table, in order, one a row.
 
     `recorded_at` (the run's moment) stands in where the table has none; an event's id never depends on it. A row
-    that cannot be read becomes an event with the action "unreadable" for whatever subject it still names, with
-    the row as JSON in its note. Raises ImprimaturError for a file or a mapping that cannot be used at all.
+    that cannot be read becomes an event with the action "unreadable" for whatever subject it still names; its note is
+    JSON, `why` and the `row`. Raises ImprimaturError for a file or a mapping that cannot be used at all.
     """
     rows = _read_rows(path)
     _check_mapping(path, file, rows)
     return [_event(row, file, dataset, recorded_at) for row in rows]
 
 
-def count_unreadable(events: list[ConsentEvent]) -> int:
-    """How many events could not be read."""
-    return sum(event.action == "unreadable" for event in events)
+def unreadable(events: Sequence[ConsentEvent]) -> list[dict[str, str]]:
+    """What could not be read: event_id, subject (as far as it is named) and why, for the people who must mend it."""
+    return [
+        {"event_id": event.event_id, "subject": event.subject_id, "why": json.loads(event.note)["why"]}
+        for event in events
+        if event.action == "unreadable"
+    ]
 
 
 def _event(row: Mapping[str, str], file: ConsentFile, dataset: str, recorded_at: str) -> ConsentEvent:
     cells = {name: _cell(row, file, name) for name in _FIELDS}
-    identifier = cells["event_id"] or json_digest([dataset, {**row, **file.values}])[:32]
+    own = json_digest([dataset, {**row, **file.values}])[:32]
+    identifier = cells["event_id"] or own
     try:
-        recorded = parse_moment(cells["recorded_at"]) if cells["recorded_at"] else recorded_at
+        if BROKEN_ROW in row:
+            raise ImprimaturError("the row is no record of the table's columns")
+        if len(identifier) > _LONGEST_ID:
+            identifier = own
+            raise ImprimaturError(f"event_id: longer than {_LONGEST_ID} characters")
+        recorded = parse_moment(cells["recorded_at"], "recorded_at") if cells["recorded_at"] else recorded_at
         event = ConsentEvent(
             event_id=identifier,
             recorded_at=recorded,
-            effective_from=parse_moment(cells["effective_from"]) if cells["effective_from"] else recorded,
-            effective_until=parse_moment(cells["effective_until"]) if cells["effective_until"] else "",
+            effective_from=parse_moment(cells["effective_from"], "effective_from")
+            if cells["effective_from"]
+            else recorded,
+            effective_until=parse_moment(cells["effective_until"], "effective_until")
+            if cells["effective_until"]
+            else "",
             actor=cells["actor"],
             subject_type=cells["subject_type"].lower(),
             subject_id=_subject(cells, file, dataset),
@@ -66,19 +81,25 @@ def _event(row: Mapping[str, str], file: ConsentFile, dataset: str, recorded_at:
             evidence=cells["evidence"],
             note=cells["note"],
         )
-        if _RAW not in row and is_readable(event):
-            return event
-    except ImprimaturError:
-        pass
-    return _unreadable(row, cells, file, dataset, identifier, recorded_at)
+        if name := unreadable_field(event):
+            raise ImprimaturError(f"{name}: {getattr(event, name)!r} is not understood")
+    except ImprimaturError as error:
+        return _unreadable(row, cells, file, dataset, identifier, recorded_at, error.message)
+    return event
 
 
 def _unreadable(
-    row: Mapping[str, str], cells: dict[str, str], file: ConsentFile, dataset: str, identifier: str, recorded_at: str
+    row: Mapping[str, str],
+    cells: dict[str, str],
+    file: ConsentFile,
+    dataset: str,
+    identifier: str,
+    recorded_at: str,
+    why: str,
 ) -> ConsentEvent:
     kind = cells["subject_type"].lower()
     try:
-        recorded = parse_moment(cells["recorded_at"]) if cells["recorded_at"] else recorded_at
+        recorded = parse_moment(cells["recorded_at"], "recorded_at") if cells["recorded_at"] else recorded_at
     except ImprimaturError:
         recorded = recorded_at
     return ConsentEvent(
@@ -95,7 +116,7 @@ def _unreadable(
         territory=_DEFAULTS["territory"],
         overrides_signals=_DEFAULTS["overrides_signals"],
         evidence=cells["evidence"],
-        note=json.dumps(dict(row), ensure_ascii=False, sort_keys=True),
+        note=json.dumps({"row": dict(row), "why": why}, ensure_ascii=False, sort_keys=True),
     )
 
 
@@ -177,7 +198,7 @@ def _csv_rows(path: Path, text: str) -> list[dict[str, str]]:
         rows = []
         for cells in reader:
             if len(cells) > len(names):
-                rows.append({**_texts(dict(zip(names, cells, strict=False))), _RAW: delimiter.join(cells)})
+                rows.append({**_texts(dict(zip(names, cells, strict=False))), BROKEN_ROW: delimiter.join(cells)})
             elif any(cell.strip() for cell in cells):
                 rows.append(_texts(dict(zip(names, cells, strict=False))))
     except csv.Error as error:
@@ -190,7 +211,7 @@ def _json_row(line: str) -> dict[str, str]:
         row = json.loads(line)
     except (ValueError, RecursionError):
         row = None
-    return _texts(row) if isinstance(row, dict) else _texts({_RAW: line})
+    return _texts(row) if isinstance(row, dict) else _texts({BROKEN_ROW: line})
 
 
 def _texts(row: Mapping[str, Any]) -> dict[str, str]:

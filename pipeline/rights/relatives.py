@@ -1,11 +1,12 @@
 """Relatives: identical pictures and derivatives inherit what speaks against an asset, never what speaks for it."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from pipeline.rights.assets import AssetRow
 from pipeline.rights.findings import Finding, Verdict
 from pipeline.rights.reasons import Reason
-from pipeline.rights.subjects import AssetRow, Subjects
+from pipeline.rights.ruling import Ruling
 
 _INHERITED_AS = {
     Reason.CONSENT_WITHDRAWN: Reason.RELATIVE_WITHDRAWN,
@@ -21,17 +22,18 @@ _INHERITED_AS = {
 
 def inherit(
     rows: Sequence[AssetRow],
-    restrictions: Sequence[Sequence[Finding]],
-    terms: Sequence[Sequence[Finding]],
-    missing: dict[str, list[Finding]],
-    subjects: Subjects,
+    rulings: Sequence[Ruling],
+    missing: Mapping[str, Sequence[Finding]],
+    resolved: Mapping[str, frozenset[str]],
 ) -> dict[int, list[Finding]]:
     """What each row inherits: row number -> findings, only for rows that inherit any.
 
     Relatives are rows with the same bytes or the same decoded pixels, in any dataset, and the origins named in
-    `derived_from`, transitively. `restrictions` are each row's own, and `missing` those of origins that are not here.
-    `terms` bind the same bytes only: one asset listed twice under different terms gets the stricter answer.
+    `derived_from`, transitively; `resolved` tells which identities such a reference fits, and `missing` what is found
+    on origins that are not here. A ruling's `restrictions` bind all relatives, its `terms` the same bytes only: one
+    asset listed twice under different terms gets the stricter answer.
     """
+    restrictions, terms = [ruling.restrictions for ruling in rulings], [ruling.terms for ruling in rulings]
     twins: dict[str, list[int]] = defaultdict(list)
     bytes_to_pixels: dict[str, str] = {}
     for number, row in enumerate(rows):
@@ -42,7 +44,7 @@ def inherit(
     for group, numbers in twins.items():
         if not origins[group] and (len(numbers) == 1 or not own[group]):
             continue
-        found = _gather(group, own, origins, missing, subjects, bytes_to_pixels)
+        found = _gather(group, own, origins, missing, resolved, bytes_to_pixels)
         for number in numbers:
             if found:
                 inherited[number] = list(found)
@@ -88,8 +90,8 @@ def _gather(
     group: str,
     own: dict[str, list[Finding]],
     origins: dict[str, tuple[str, ...]],
-    missing: dict[str, list[Finding]],
-    subjects: Subjects,
+    missing: Mapping[str, Sequence[Finding]],
+    resolved: Mapping[str, frozenset[str]],
     bytes_to_pixels: dict[str, str],
 ) -> list[Finding]:
     """Restrictions of a group of twins and of all its ancestors; a circle of origins ends where it began."""
@@ -98,7 +100,7 @@ def _gather(
         current = waiting.pop()
         found += own[current]
         for reference in origins[current]:
-            identities = subjects.resolve(reference)
+            identities = resolved[reference]
             if not identities:
                 found += missing[reference]
             elif len(identities) > 1:

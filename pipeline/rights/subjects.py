@@ -1,124 +1,172 @@
-"""Which events are about which asset: references by digest, `dataset:key` or key; holders, people, datasets."""
+"""Which consent events are about which asset: by reference, holder, person or dataset."""
 
+import json
+import re
+from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-import pandas as pd
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from pipeline.catalog.ledger import ConsentEvent
+from pipeline.rights.assets import Assets, Codes, combine, parts, tidy
+from pipeline.rights.consent import ORDER
 from pipeline.rights.voices import same
 
-
-@dataclass(frozen=True, slots=True)
-class AssetRow:
-    """What the decision needs of one inventory row."""
-
-    dataset: str
-    file: str
-    accepted: bool
-    identity: str  # sha256 of the bytes, else something unique to the row
-    pixels: str
-    key: str
-    licence: str
-    holders: tuple[str, ...]
-    depicts: tuple[str, ...]
-    derived_from: tuple[str, ...]
-    signals: str
-    attribution: str
+_KINDS = ("holder", "person", "dataset")
+BROKEN_ROW = "unreadable row"  # in an event's note: the column of text that is not even a record
+_NO_KIND = ""  # an unreadable event may be about a subject of any kind
 
 
-def asset_rows(inventory: pd.DataFrame) -> list[AssetRow]:
-    """The rows of an inventory with a `dataset` column, in its order."""
-    texts = {n: [_text(v) for v in inventory[n].tolist()] for n in _TEXTS}
-    lists = {n: [_list(v) for v in inventory[n].tolist()] for n in ("holders", "depicts", "derived_from")}
-    return [
-        AssetRow(
-            dataset=texts["dataset"][i],
-            file=texts["file"][i],
-            accepted=texts["status"][i] == "accepted",
-            identity=texts["asset"][i] or texts["sha256"][i] or f"row {i}",
-            pixels=texts["pixels"][i] or f"row {i}",
-            key=texts["key"][i],
-            licence=texts["licence"][i],
-            holders=lists["holders"][i],
-            depicts=lists["depicts"][i],
-            derived_from=lists["derived_from"][i],
-            signals=texts["signals"][i],
-            attribution=texts["attribution"][i],
-        )
-        for i in range(len(inventory))
-    ]
+@dataclass(frozen=True)
+class Spans:
+    """Events by code: those of code i are `events[starts[i]:starts[i + 1]]`, in order."""
+
+    starts: Codes
+    events: Codes
+
+    @property
+    def some(self) -> NDArray[np.bool_]:
+        """Which codes have any."""
+        return np.diff(self.starts) > 0
+
+    def of_each(self, codes: Codes) -> tuple[Codes, Codes]:
+        """(number of the code in `codes`, event) for every event of each."""
+        lengths = np.diff(self.starts)[codes]
+        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        return np.repeat(np.arange(len(codes)), lengths), self.events[np.repeat(self.starts[codes], lengths) + within]
 
 
-_TEXTS = ("dataset", "file", "status", "asset", "sha256", "pixels", "key", "licence", "signals", "attribution")
+@dataclass(frozen=True)
+class Grouping:
+    """Rows with the same dataset, holders and depicted people share the events about these."""
+
+    of_row: Codes
+    datasets: list[str]
+    holders: list[tuple[str, ...]]
+    depicts: list[tuple[str, ...]]
+    events: Spans
 
 
 class Subjects:
-    """An index from assets to the events about them. Events are named by their position in `events`."""
+    """The events about each row, named by their position in `events` (a ledger.event_table, in fold order)."""
 
-    def __init__(self, rows: Sequence[AssetRow], events: Sequence[ConsentEvent]) -> None:
-        self.rows, self.events = rows, events
-        self._by_subject: dict[tuple[str, str], list[int]] = defaultdict(list)
-        self._by_reference: dict[str, list[int]] = defaultdict(list)
-        self._by_identity: dict[str, list[int]] = defaultdict(list)
-        self._ambiguous: dict[str, list[int]] = defaultdict(list)
-        self._shared: dict[tuple[Any, ...], frozenset[int]] = {}
-        for number, event in enumerate(events):
-            kinds = [event.subject_type] if event.subject_type else ["asset", "holder", "person", "dataset"]
-            for kind in kinds:
-                if kind == "asset":
-                    self._by_reference[_reference(event.subject_id)].append(number)
-                else:
-                    self._by_subject[kind, same(event.subject_id)].append(number)
-        for reference, numbers in self._by_reference.items():
-            identities = self.resolve(reference)
-            for identity in identities:
-                (self._ambiguous if len(identities) > 1 else self._by_identity)[identity].extend(numbers)
+    def __init__(self, assets: Assets, events: pa.Table) -> None:
+        self._assets = assets
+        self.events = in_order(events)
+        self._positions, self._kinds, self._names = _subjects(self.events)
+        asset = np.asarray(pc.is_in(self._kinds, value_set=pa.array(["asset", _NO_KIND])))
+        self._references = tidy(self._names.filter(asset))
+        self._referring = self._positions[asset]
+        self.own, self.ambiguous = self._by_identity()
 
-    def about(self, number: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Events about a row, and events that name it by a reference which fits other assets too."""
-        row = self.rows[number]
-        key = (row.dataset, row.holders, row.depicts)
-        if key not in self._shared:
-            subjects = [("dataset", row.dataset), *(("holder", h) for h in row.holders)]
-            subjects += [("person", person) for person in row.depicts]
-            found = (self._by_subject.get((kind, same(name)), ()) for kind, name in subjects)
-            self._shared[key] = frozenset(event for events in found for event in events)
-        own = self._by_identity.get(row.identity, ())
-        events = self._shared[key].union(own) if own else self._shared[key]
-        return tuple(sorted(events)), tuple(self._ambiguous.get(row.identity, ()))
-
-    def resolve(self, reference: str) -> frozenset[str]:
-        """Identities of the assets that a reference fits; more than one is ambiguous."""
-        return frozenset(self._identities.get(_reference(reference), ()))
-
-    def naming(self, reference: str) -> list[ConsentEvent]:
-        """Events whose subject is written as this very reference."""
-        return [self.events[number] for number in self._by_reference.get(_reference(reference), ())]
+    def _by_identity(self) -> tuple[Spans, Spans]:
+        """Events that name one asset, and events whose reference fits several."""
+        coded = pc.dictionary_encode(self._references)
+        reference, identity = self._assets.fitting(coded.dictionary)
+        several = np.bincount(reference, minlength=len(coded.dictionary)) > 1
+        # join: event -> reference -> identities
+        order = np.argsort(reference, kind="stable")
+        starts = np.searchsorted(reference[order], np.arange(len(coded.dictionary) + 1))
+        codes = np.asarray(coded.indices, dtype=np.int64)
+        line, identities = Spans(starts, identity[order]).of_each(codes)
+        positions, many = self._referring[line], several[codes][line]
+        size = len(self._assets.identity.values)
+        return _by_code(identities[~many], positions[~many], size), _by_code(identities[many], positions[many], size)
 
     @cached_property
-    def _identities(self) -> dict[str, set[str]]:
-        index: dict[str, set[str]] = defaultdict(set)
-        for row in self.rows:
-            index[row.identity].add(row.identity)
-            if row.key:
-                index[row.key].add(row.identity)
-                index[f"{row.dataset}:{row.key}"].add(row.identity)
-        return dict(index)
+    def groups(self) -> Grouping:
+        """The rows by dataset, holders and depicted people, with the events about these."""
+        columns = [self._assets.coded(name) for name in ("dataset", "holders", "depicts")]
+        first, of_row = combine(*(column.codes for column in columns))
+        datasets, holders, depicts = (
+            column.values.take(pa.array(column.codes[first])).to_pylist() for column in columns
+        )
+        held, shown = [_people(text) for text in holders], [_people(text) for text in depicts]
+        starts, events = array("q", [0]), array("q")
+        for dataset, some, others in zip(datasets, held, shown, strict=True):
+            subjects = [("dataset", same(dataset)), *(("holder", same(h)) for h in some)]
+            subjects += [("person", same(person)) for person in others]
+            events.extend(sorted({event for subject in subjects for event in self._by_subject.get(subject, ())}))
+            starts.append(len(events))
+        spans = Spans(np.array(starts, dtype=np.int64), np.array(events, dtype=np.int64))
+        return Grouping(of_row, datasets, held, shown, spans)
+
+    @cached_property
+    def _by_subject(self) -> dict[tuple[str, str], list[int]]:
+        index: dict[tuple[str, str], list[int]] = defaultdict(list)
+        wanted = pc.is_in(self._kinds, value_set=pa.array([*_KINDS, _NO_KIND]))
+        columns = self._kinds.filter(wanted).to_pylist(), self._names.filter(wanted).to_pylist()
+        for position, kind, name in zip(self._positions[np.asarray(wanted)].tolist(), *columns, strict=True):
+            for one in (kind,) if kind else _KINDS:
+                index[one, same(name)].append(position)
+        return index
+
+    def naming(self, references: Sequence[str]) -> dict[str, list[int]]:
+        """Events whose subject is written as one of these very references."""
+        wanted = tidy(pa.array(references, pa.string()))
+        at = np.asarray(pc.fill_null(pc.index_in(self._references, value_set=wanted), -1), dtype=np.int64)
+        found: dict[str, list[int]] = {reference: [] for reference in wanted.to_pylist()}
+        for number in np.flatnonzero(at >= 0).tolist():
+            found[wanted[int(at[number])].as_py()].append(int(self._referring[number]))
+        return {text: found[tidied] for text, tidied in zip(references, wanted.to_pylist(), strict=True)}
+
+    def event(self, position: int) -> ConsentEvent:
+        """One event."""
+        return ConsentEvent(**{name: self.events[name][position].as_py() for name in self.events.column_names})
 
 
-def _reference(text: str) -> str:
-    text = text.strip()
-    lower = text.lower()
-    return lower if len(lower) == 64 and not lower.strip("0123456789abcdef") else text
+def in_order(events: pa.Table) -> pa.Table:
+    """Events in the order in which they are folded: as recorded, closing ones last among equals."""
+    order = pc.if_else(pc.is_in(events["action"], value_set=pa.array(list(ORDER))), events["action"], "")
+    ranks = pa.array([*ORDER.values(), max(ORDER.values()) + 1], pa.int8())
+    rank = ranks.take(pc.fill_null(pc.index_in(order, value_set=pa.array(list(ORDER))), len(ORDER)))
+    keys = pa.table({"at": events["recorded_at"], "rank": rank, "id": events["event_id"]})
+    return events.take(pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names])).combine_chunks()
 
 
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else ""
+def _subjects(events: pa.Table) -> tuple[Codes, pa.StringArray, pa.StringArray]:
+    """(event, kind of subject, name of subject) for every subject that an event names."""
+    kinds, names = (_array(events[name]) for name in ("subject_type", "subject_id"))
+    positions = np.arange(events.num_rows, dtype=np.int64)
+    lost = np.flatnonzero(pc.and_(pc.equal(events["action"], "unreadable"), pc.equal(names, "")).to_numpy())
+    if len(lost):
+        notes = events["note"].take(pa.array(lost)).to_pylist()
+        more = [
+            (position, text) for position, note in zip(lost.tolist(), notes, strict=True) for text in mentioned(note)
+        ]
+        positions = np.concatenate([positions, np.array([position for position, _ in more], dtype=np.int64)])
+        names = pa.concat_arrays([names, pa.array([text for _, text in more], pa.string())])
+        kinds = pa.concat_arrays([kinds, pa.array([_NO_KIND] * len(more), pa.string())])
+    return positions, kinds, names
 
 
-def _list(value: Iterable[str] | None) -> tuple[str, ...]:
-    return tuple(value) if value is not None and not isinstance(value, str | float) else ()
+def mentioned(note: str) -> set[str]:
+    """What a row that names no subject may be about: its every cell; in text that is no row, every part of it."""
+    try:
+        row = json.loads(note)["row"]
+        cells = [str(cell) for cell in row.values()]
+        broken = str(row.get(BROKEN_ROW, ""))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        cells, broken = [], note
+    words = [*cells, *re.split(r'[",;\t{}\[\]|]+', broken), *re.split(r'[",;\t{}\[\]|:]+', broken)]
+    return {word.strip() for word in words if word.strip()}
+
+
+def _people(text: str) -> tuple[str, ...]:
+    """The people of a joined list, each once whatever the spelling."""
+    return tuple({same(person): person for person in reversed(parts(text))}.values())[::-1]
+
+
+def _by_code(codes: Codes, events: Codes, size: int) -> Spans:
+    order = np.lexsort((events, codes))
+    return Spans(np.searchsorted(codes[order], np.arange(size + 1)), events[order])
+
+
+def _array(column: pa.ChunkedArray) -> pa.StringArray:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

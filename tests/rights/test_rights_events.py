@@ -10,7 +10,7 @@ from pipeline.catalog.ledger import append_events, read_events
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.settings import ConsentFile
 from pipeline.core.workspace import Workspace
-from pipeline.rights.events import count_unreadable, read_event_file
+from pipeline.rights.events import read_event_file, unreadable
 
 MOMENT = "2026-06-01T00:00:00.000000Z"
 FILE = ConsentFile(file="events")
@@ -84,16 +84,16 @@ def test_an_id_is_the_rows_own_and_does_not_depend_on_the_day(tmp_path: Path) ->
 def test_a_row_that_cannot_be_read_keeps_its_subject_and_is_counted(tmp_path: Path, line: str) -> None:
     table = write(tmp_path / "e.csv", f"event_id,subject_type,subject_id,action,uses,effective_from\n{line}\n")
     events = read_event_file(table, FILE, "d", MOMENT)
-    assert count_unreadable(events) == len(events) == 1
+    assert len(unreadable(events)) == len(events) == 1
     assert (events[0].event_id, events[0].subject_id, events[0].action) == ("E-1", "ada", "unreadable")
     assert events[0].subject_type == ("holder" if "holder" in line else "")
-    assert "ada" in json.loads(events[0].note).values()
+    assert "ada" in json.loads(events[0].note)["row"].values()
 
 
 def test_broken_json_lines_and_odd_characters_are_kept_as_unreadable(tmp_path: Path) -> None:
     table = write(tmp_path / "e.jsonl", '{"subject_id": "ada\n[1]\n{"action": "\\ud800", "subject_id": "a\\u0000"}\n')
     events = read_event_file(table, FILE, "d", MOMENT)
-    assert count_unreadable(events) == 3 and len({event.event_id for event in events}) == 3
+    assert len(unreadable(events)) == 3 and len({event.event_id for event in events}) == 3
     catalog = open_catalog(Workspace(tmp_path / "home"))
     assert append_events(catalog, events).imported == 3
     assert read_events(catalog, MOMENT) == events

@@ -10,7 +10,7 @@ from rights_inventory import NOW, decisions, digest, row
 
 from pipeline.catalog.references import key_of
 from pipeline.core.settings import ConsentFile, load_job
-from pipeline.rights.events import count_unreadable, read_event_file
+from pipeline.rights.events import read_event_file, unreadable
 
 MIRROR = Path(os.environ.get("IMPRIMATUR_MIRROR") or "no mirror")
 pytestmark = pytest.mark.skipif(
@@ -23,7 +23,7 @@ def test_crawl_tiles_exclusions_deny_a_file_under_their_name(pytestconfig: pytes
     (consent,) = dataset.consent
     folder = MIRROR / "crawl-tiles"
     events = read_event_file(folder / consent.file, ConsentFile(**consent.model_dump()), dataset.name, NOW)
-    assert len(events) == 1264 and count_unreadable(events) == 0
+    assert len(events) == 1264 and len(unreadable(events)) == 0
     with (folder / "metadata.csv").open(newline="") as table:
         own = list(csv.DictReader(table))
     rows = [

@@ -1,0 +1,200 @@
+"""The inventory by column: its rows, what they share, and what a reference to an asset fits."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+Codes = NDArray[np.int64]
+TEXTS = ("file", "status", "asset", "sha256", "pixels", "key", "licence", "signals", "attribution")
+LISTS = ("holders", "depicts", "derived_from")
+COLUMNS = (*TEXTS, *LISTS)  # what the decision needs of tables.INVENTORY
+_BETWEEN = "\x1f"  # joins the parts of a list into one text
+
+
+@dataclass(frozen=True, slots=True)
+class AssetRow:
+    """What the decision needs of one inventory row."""
+
+    dataset: str
+    file: str
+    accepted: bool
+    identity: str  # sha256 of the bytes, else something unique to the row
+    pixels: str
+    key: str
+    licence: str
+    holders: tuple[str, ...]
+    depicts: tuple[str, ...]
+    derived_from: tuple[str, ...]
+    signals: str
+    attribution: str
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A column of texts as numbers: `values[codes[i]]` is the text of row i."""
+
+    values: pa.StringArray
+    codes: Codes
+
+    def find(self, texts: pa.StringArray) -> Codes:
+        """The code of each text, -1 where no row has it."""
+        return np.asarray(pc.fill_null(pc.index_in(texts, value_set=self.values), -1), dtype=np.int64)
+
+
+class Assets:
+    """An inventory's rows (COLUMNS of tables.INVENTORY, and `dataset`)."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.size = table.num_rows
+        texts = {name: _texts(table[name]) for name in ("dataset", *TEXTS)}
+        numbered = pc.binary_join_element_wise("row", pa.array(range(self.size)).cast(pa.string()), " ")
+        named = _first_filled(texts["asset"], texts["sha256"], numbered)
+        self._columns = texts | {name: _joined(table[name]) for name in LISTS}
+        self.holders: pa.ListArray = _whole(table["holders"].cast(pa.list_(pa.string())))
+        self.accepted = np.asarray(pc.equal(texts["status"], "accepted"))
+        self.identity = _coded(named)
+        self.pixels = _coded(_first_filled(texts["pixels"], numbered))
+
+    def column(self, name: str) -> pa.StringArray:
+        """A column as texts; lists are joined."""
+        return self._columns[name]
+
+    @cached_property
+    def dataset(self) -> Coded:
+        """The dataset of each row."""
+        return _coded(self.column("dataset"))
+
+    def coded(self, name: str) -> Coded:
+        """A column as numbers."""
+        return self.dataset if name == "dataset" else _coded(self.column(name))
+
+    def rows(self, numbers: Codes | Sequence[int]) -> list[AssetRow]:
+        """Some rows as objects."""
+        numbers = np.asarray(numbers, dtype=np.int64)
+        where = pa.array(numbers)
+        columns = {name: column.take(where).to_pylist() for name, column in self._columns.items()}
+        lists = {name: [parts(text) for text in columns[name]] for name in LISTS}
+        identities = self.identity.values.take(pa.array(self.identity.codes[numbers])).to_pylist()
+        pixels = self.pixels.values.take(pa.array(self.pixels.codes[numbers])).to_pylist()
+        return [
+            AssetRow(
+                dataset=columns["dataset"][i],
+                file=columns["file"][i],
+                accepted=columns["status"][i] == "accepted",
+                identity=identities[i],
+                pixels=pixels[i],
+                key=columns["key"][i],
+                licence=columns["licence"][i],
+                holders=lists["holders"][i],
+                depicts=lists["depicts"][i],
+                derived_from=lists["derived_from"][i],
+                signals=columns["signals"][i],
+                attribution=columns["attribution"][i],
+            )
+            for i in range(len(numbers))
+        ]
+
+    def fitting(self, references: pa.StringArray) -> tuple[Codes, Codes]:
+        """(number of the reference, code of an identity) for all that fit: by digest, `dataset:key` or key."""
+        direct = self.identity.find(references)
+        found = [np.stack([np.flatnonzero(direct >= 0), direct[direct >= 0]])]
+        qualified = pc.any(pc.match_substring(references, ":")).as_py()
+        for values, starts, identities in (self._by_key, self._by_full_key) if qualified else (self._by_key,):
+            at = np.asarray(pc.fill_null(pc.index_in(references, value_set=values), -1), dtype=np.int64)
+            number = np.flatnonzero(at >= 0)
+            lengths = starts[at[number] + 1] - starts[at[number]]
+            within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+            found.append(
+                np.stack([np.repeat(number, lengths), identities[np.repeat(starts[at[number]], lengths) + within]])
+            )
+        pairs = np.unique(np.concatenate(found, axis=1), axis=1)
+        return pairs[0], pairs[1]
+
+    def resolve(self, references: Iterable[str]) -> dict[str, frozenset[int]]:
+        """Codes of the identities that each reference fits; more than one is ambiguous, none is unknown."""
+        names = list(dict.fromkeys(references))
+        found: dict[str, set[int]] = {name: set() for name in names}
+        for number, identity in zip(*self.fitting(tidy(pa.array(names, pa.string()))), strict=True):
+            found[names[number]].add(int(identity))
+        return {name: frozenset(identities) for name, identities in found.items()}
+
+    @cached_property
+    def _by_key(self) -> tuple[pa.StringArray, Codes, Codes]:
+        return _grouped(self.column("key"), self.identity.codes, pc.not_equal(self.column("key"), ""))
+
+    @cached_property
+    def _by_full_key(self) -> tuple[pa.StringArray, Codes, Codes]:
+        full = pc.binary_join_element_wise(self.column("dataset"), self.column("key"), ":")
+        return _grouped(full, self.identity.codes, pc.not_equal(self.column("key"), ""))
+
+
+def inventory_table(inventory: pd.DataFrame) -> pa.Table:
+    """The columns that the decision needs of an inventory, as an Arrow table."""
+    texts = {name: pa.array(inventory[name], pa.string(), from_pandas=True) for name in ("dataset", *TEXTS)}
+    lists = {name: pa.array(map(_list, inventory[name]), pa.list_(pa.string())) for name in LISTS}
+    return pa.table(texts | lists)
+
+
+def parts(text: str) -> tuple[str, ...]:
+    """The parts of a list that was joined into one text."""
+    return tuple(text.split(_BETWEEN)) if text else ()
+
+
+def tidy(references: pa.StringArray) -> pa.StringArray:
+    """References as they are compared: no outer spaces, digests in lower case."""
+    trimmed = pc.utf8_trim_whitespace(references)
+    digest = pc.match_substring_regex(trimmed, "^[0-9A-Fa-f]{64}$")
+    return pc.if_else(digest, pc.ascii_lower(trimmed), trimmed)
+
+
+def combine(*codes: Codes) -> tuple[Codes, Codes]:
+    """Number the distinct combinations: (a row of each combination, the combination of each row)."""
+    combined = np.zeros(len(codes[0]), dtype=np.int64)
+    for column in codes:
+        combined, distinct = pd.factorize(combined * (int(column.max(initial=0)) + 1) + column)
+    first = np.zeros(len(distinct), dtype=np.int64)
+    first[combined[::-1]] = np.arange(len(combined))[::-1]
+    return first, combined
+
+
+def _texts(column: pa.ChunkedArray) -> pa.StringArray:
+    return pc.fill_null(_whole(column.cast(pa.string())), "")
+
+
+def _joined(column: pa.ChunkedArray) -> pa.StringArray:
+    return pc.fill_null(_whole(pc.binary_join(column.cast(pa.list_(pa.string())), _BETWEEN)), "")
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+
+
+def _first_filled(*columns: pa.StringArray) -> pa.StringArray:
+    filled = [pc.if_else(pc.equal(column, ""), None, column) for column in columns]
+    return pc.coalesce(*filled)
+
+
+def _coded(column: pa.StringArray) -> Coded:
+    encoded = pc.dictionary_encode(column)
+    return Coded(encoded.dictionary, np.asarray(encoded.indices, dtype=np.int64))
+
+
+def _grouped(names: pa.StringArray, identities: Codes, used: Any) -> tuple[pa.StringArray, Codes, Codes]:
+    """Distinct identities by name: those of `values[i]` are `identities[starts[i]:starts[i + 1]]`."""
+    coded = _coded(names.filter(used))
+    pairs = np.stack([coded.codes, identities[np.asarray(used)]])
+    first, _ = combine(*pairs)
+    name, identity = pairs[:, np.sort(first)] if pairs.size else pairs
+    order = np.argsort(name, kind="stable")
+    return coded.values, np.searchsorted(name[order], np.arange(len(coded.values) + 1)), identity[order]
+
+
+def _list(value: Iterable[str] | None) -> list[str]:
+    return list(value) if value is not None and not isinstance(value, str | float) else []

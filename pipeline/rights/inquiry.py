@@ -1,0 +1,97 @@
+"""One asset at a time: the same decision on one asset and its relatives, without deciding all the others."""
+
+import bisect
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from sqlalchemy import Engine
+
+from pipeline.catalog.ledger import event_table, read_events_about
+from pipeline.core.errors import ImprimaturError
+from pipeline.rights.assets import AssetRow, Assets, Coded, tidy
+from pipeline.rights.decision import Decisions
+from pipeline.rights.ruling import Question
+
+
+class Inquiry:
+    """An inventory (as for decide_table) in memory, the ledger in its database: a question takes milliseconds."""
+
+    def __init__(self, catalog: Engine, inventory: pa.Table, dataset_licences: Mapping[str, str]) -> None:
+        self._catalog, self._inventory, self._licences = catalog, inventory, dataset_licences
+        self._assets = Assets(inventory)
+        self._by_identity = _Index(self._assets.identity)
+        self._by_pixels = _Index(self._assets.pixels)
+        self._by_key = _Index(self._assets.coded("key"))
+
+    def ask(self, reference: str, question: Question, known_at: str) -> tuple[Decisions, list[int]]:
+        """The decisions on an asset's relatives and namesakes, and which of its rows are the asset's own files.
+
+        Raises ImprimaturError when the reference (digest, `dataset:key` or key) fits no asset, or several.
+        """
+        own = self._fitting(reference)
+        identities = {int(self._assets.identity.codes[row]) for row in own}
+        if len(identities) != 1:
+            raise ImprimaturError(
+                f"{reference!r} fits {len(identities)} assets",
+                "name one asset by its SHA-256 or as dataset:key; see imprimatur ingest list",
+            )
+        rows = np.array(sorted(self._concerned(own)), dtype=np.int64)
+        part = Assets(self._inventory.take(pa.array(rows)))
+        subjects = {name for row in part.rows(np.arange(len(rows))) for name in _subjects(row)}
+        events = event_table(read_events_about(self._catalog, subjects, known_at))
+        return Decisions(part, self._licences, events, question), np.flatnonzero(np.isin(rows, sorted(own))).tolist()
+
+    def _concerned(self, own: set[int]) -> set[int]:
+        """Twins and origins of some files, transitively, and all that a reference to one of these fits too."""
+        seen, waiting = set(own), list(own)
+        while waiting:
+            row = waiting.pop()
+            found = self._by_identity.rows(self._assets.identity.codes[row])
+            found |= self._by_pixels.rows(self._assets.pixels.codes[row])
+            for origin in self._assets.rows(np.array([row]))[0].derived_from:
+                found |= self._fitting(origin)
+            waiting += found - seen
+            seen |= found
+        named = self._assets.rows(np.array(sorted(seen)))
+        references = {name for row in named for name in (row.identity, row.key, f"{row.dataset}:{row.key}") if name}
+        return seen.union(*(self._fitting(reference) for reference in references))
+
+    def _fitting(self, reference: str) -> set[int]:
+        """Rows of the assets that a reference fits: by digest, `dataset:key` or key."""
+        text = tidy(pa.array([reference]))[0].as_py()
+        rows = self._by_identity.rows(self._by_identity.code(text)) | self._by_key.rows(self._by_key.code(text))
+        dataset, colon, key = text.partition(":")
+        if colon:
+            datasets = self._assets.column("dataset")
+            rows |= {r for r in self._by_key.rows(self._by_key.code(key)) if datasets[r].as_py() == dataset}
+        return rows.union(*(self._by_identity.rows(self._assets.identity.codes[row]) for row in rows))
+
+
+def _subjects(row: AssetRow) -> tuple[str, ...]:
+    """Everything that an event about a file may name as its subject."""
+    own = (row.identity, row.key, f"{row.dataset}:{row.key}", row.dataset)
+    return (*own, *row.holders, *row.depicts, *row.derived_from)
+
+
+class _Index:
+    """From texts to codes and from codes to rows, by bisection: little memory, and quick to make."""
+
+    def __init__(self, coded: Coded) -> None:
+        self._values, self._order = coded.values, np.asarray(pc.sort_indices(coded.values))
+        self._rows = np.argsort(coded.codes, kind="stable")
+        self._codes = coded.codes[self._rows]
+
+    def code(self, text: str) -> int:
+        """The code of a text, -1 when there is none."""
+        values, order = self._values, self._order
+        encoded = text.encode()
+        place = bisect.bisect_left(range(len(order)), encoded, key=lambda i: values[int(order[i])].as_py().encode())
+        return int(order[place]) if place < len(order) and values[int(order[place])].as_py() == text else -1
+
+    def rows(self, code: int) -> set[int]:
+        """The rows with a code."""
+        first, last = np.searchsorted(self._codes, [code, code + 1])
+        found: set[int] = set(self._rows[first:last].tolist())
+        return found
