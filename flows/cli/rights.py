@@ -36,8 +36,7 @@ def consent_import(
     numbers = {name: count for name, count in value.items() if name != "unreadable_events"}
     text = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in numbers.items())
     text += "".join(
-        f"
-unreadable: {e['event_id']} ({e['subject'] or '?'}): {e['why']}" for e in value["unreadable_events"]
+        f"\nunreadable: {e['event_id']} ({e['subject'] or '?'}): {e['why']}" for e in value["unreadable_events"]
     )
     emit(value, as_json, text)
     if value["unreadable"]:

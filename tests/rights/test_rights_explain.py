@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
 from rights_inventory import NOW, event, row
 from test_rights_decision import ROWS, some_events
 
-from hypothesis import HealthCheck, given, settings
 from pipeline.catalog.database import open_catalog
 from pipeline.catalog.ledger import ConsentEvent, append_events
 from pipeline.core.errors import ImprimaturError
@@ -35,7 +35,9 @@ def explained(
 def test_a_person_reads_why_and_on_whose_word(workspace: Workspace) -> None:
     rows = [row("a", holders=["Ada"], licence="CC-BY-4.0"), row("b")]
     early = event("E-1", uses="train_other", note="by phone")
-    closing = event("E-2", "withdraw", evidence="letter-17.pdf", actor="ada", recorded_at="2026-02-01T00:00:00.000000Z")
+    closing = event(
+        "E-2", "withdraw", evidence="letter-17.pdf", actor="ada", recorded_at="2026-02-01T00:00:00.000000Z"
+    )
     (found,) = explained(workspace, rows, [early, closing, event("E-3", subject_id="bela")], "d:a")
     text = in_words(found)
     assert "No: DENY." in text and "A rights holder has withdrawn consent for this use. [CONSENT_WITHDRAWN]" in text
