@@ -2,9 +2,10 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain, islice
 from pathlib import Path
 
 import PIL
@@ -26,12 +27,13 @@ from pipeline.core.shards import (
     machine_faults_named,
     part_path,
     read_table,
-    write_table,
 )
 from pipeline.core.work import Job, mapper, raise_failures
 from pipeline.core.workspace import Workspace
+from pipeline.ingest.entries import Item
+from pipeline.ingest.places import to_json, without_path
 from pipeline.ingest.shard import blob_path, fingerprint_parts, ingest_shard, inventory_parts
-from pipeline.ingest.sources import Item, Plan, plan_source
+from pipeline.ingest.sources import Source, open_source
 from pipeline.similarity import fingerprints
 
 SHARD_BYTES = 128_000_000  # of source files; a worker holds a shard's bytes until they are packed
@@ -55,24 +57,26 @@ def ingest_dataset(dataset: DatasetSettings, workspace: Workspace, work: WorkSet
     for a source that is missing, unreadable or empty, and for a table or mapping that is at fault.
     """
     catalog = open_catalog(workspace)
-    plan = plan_source(dataset, workspace)
     folder = workspace.dataset(dataset.name)
-    jobs = list(_jobs(dataset, plan, folder, work.shard_size))
-    pending = [job for job in jobs if not _is_done(folder, job)]
-    if pending:
-        workers = min(work.workers, len(pending))  # a single shard is not worth a process
-        with mapper(work.backend, workers, work.address) as pmap:
-            raise_failures(pmap(ingest_shard, pending))
-    totals = _merge(dataset.name, workspace, jobs)
-    _remove_stale(folder, len(jobs))
-    _record(catalog, dataset, plan.source, totals, file_sha256(inventory_path(workspace, dataset.name)))
+    keys: list[str] = []
+    with open_source(dataset, workspace) as source:
+        pending = _pending(_jobs(source, folder, work.shard_size), folder, keys)
+        first = list(islice(pending, 2))
+        if first:  # a single shard is not worth a process
+            with mapper(work.backend, min(work.workers, len(first)), work.address) as pmap:
+                raise_failures(pmap(ingest_shard, chain(first, pending)))
+        place = source.path
+    totals = _merge(dataset.name, workspace, keys)
+    _remove_stale(folder, len(keys))
+    _record(catalog, dataset, place, totals, file_sha256(inventory_path(workspace, dataset.name)))
     return totals
 
 
-def _jobs(dataset: DatasetSettings, plan: Plan, folder: Path, shard_size: int) -> Iterator[Job]:
+def _jobs(source: Source, folder: Path, shard_size: int) -> Iterator[Job]:
+    dataset = source.dataset
     copy = dataset.store == "copy"
-    settings = json_digest([_code_version(), plan.version, copy, list(dataset.background)])
-    for number, items in enumerate(_chunks(plan.items, shard_size)):
+    settings = json_digest([_code_version(), copy, list(dataset.background), dataset.columns, dataset.values])
+    for number, items in enumerate(_chunks(source.items(), shard_size)):
         yield {
             "folder": str(folder),
             "number": number,
@@ -80,37 +84,45 @@ def _jobs(dataset: DatasetSettings, plan: Plan, folder: Path, shard_size: int) -
             "items": items,
             "copy": copy,
             "background": dataset.background,
+            "columns": dataset.columns,
+            "values": dataset.values,
         }
 
 
-def _chunks(items: list[Item], count: int) -> Iterator[list[Item]]:
+def _pending(jobs: Iterable[Job], folder: Path, keys: list[str]) -> Iterator[Job]:
+    """The jobs that are not done; every job's key goes into `keys` as it passes."""
+    for job in jobs:
+        keys.append(job["key"])
+        if not _is_done(folder, job):
+            yield job
+
+
+def _chunks(items: Iterable[Item], count: int) -> Iterator[list[Item]]:
     """Runs of at most `count` items and SHARD_BYTES bytes (one larger file is a run of its own)."""
     chunk: list[Item] = []
     size = 0
     for item in items:
-        if chunk and (len(chunk) == count or size + item.size > SHARD_BYTES):
+        length = item.place.size if item.place else 0
+        if chunk and (len(chunk) == count or size + length > SHARD_BYTES):
             yield chunk
             chunk, size = [], 0
         chunk.append(item)
-        size += item.size
+        size += length
     if chunk:
         yield chunk
 
 
 def _key(settings: str, items: list[Item], with_paths: bool) -> str:
     """What a shard's outputs depend on. Where the files lie counts only when the outputs say it."""
+    stated = to_json if with_paths else without_path
     facts = [
         (
             item.file,
-            item.path if with_paths else "",
-            item.size,
-            0 if item.array else item.mtime_ns,
+            stated(item.place),
             item.fields,
             item.reason,
             item.detail,
-            item.sidecars,
-            item.array,
-            item.offset,
+            [(name, without_path(place)) for name, place in item.sidecars],
         )
         for item in items
     ]
@@ -133,46 +145,62 @@ def _is_done(folder: Path, job: Job) -> bool:
     return not expected or (blob.exists() and blob.stat().st_size == expected)
 
 
-def _merge(name: str, workspace: Workspace, jobs: list[Job]) -> IngestTotals:
+def _merge(name: str, workspace: Workspace, keys: list[str]) -> IngestTotals:
     """One inventory and one fingerprint table from all parts, unless they stand already."""
     folder = workspace.dataset(name)
     target, prints = inventory_path(workspace, name), fingerprints_path(workspace, name)
-    key = json_digest([job["key"] for job in jobs])
+    key = json_digest(keys)
     if is_finished(target, key) and prints.exists():
         return IngestTotals(name, *(completion(target)[field] for field in _COUNTS))
-    numbers = [job["number"] for job in jobs]
-    tables = [pq.read_table(part_path(inventory_parts(folder), number)) for number in numbers]
-    inventory = pa.concat_tables(tables).to_pandas()
-    accepted = inventory["status"] == "accepted"
-    first = inventory[accepted].groupby("asset", sort=False)["file"].transform("first")
-    inventory.loc[accepted, "duplicate_of"] = first.where(first != inventory.loc[accepted, "file"], "")
-    _merge_fingerprints([part_path(fingerprint_parts(folder), number) for number in numbers], prints)
-    write_table(target, inventory, INVENTORY)
-    counts = {
-        "seen": len(inventory),
-        "accepted": int(accepted.sum()),
-        "rejected": int((~accepted).sum()),
-        "duplicates": int((inventory["duplicate_of"] != "").sum()),
-    }
+    counts = dict.fromkeys(_COUNTS, 0)
+    parts = [part_path(inventory_parts(folder), number) for number in range(len(keys))]
+    _write_parts(target, INVENTORY, _with_duplicates(parts, counts))
+    _write_parts(
+        prints, FINGERPRINTS, _first_of_each(part_path(fingerprint_parts(folder), n) for n in range(len(keys)))
+    )
     finish(target, key, **counts)
     return IngestTotals(name, **counts)
+
+
+def _with_duplicates(parts: list[Path], counts: dict[str, int]) -> Iterator[pa.Table]:
+    """The inventory part by part, each accepted copy with the first file of its bytes; counts what passes."""
+    first: dict[bytes, str] = {}
+    for part in parts:
+        table = pq.read_table(part)
+        originals = []
+        for asset, file in zip(table["asset"].to_pylist(), table["file"].to_pylist(), strict=True):
+            known = first.setdefault(bytes.fromhex(asset), file) if asset else file
+            originals.append("" if known == file else known)
+        accepted = sum(bool(asset) for asset in table["asset"].to_pylist())
+        counts["seen"] += len(table)
+        counts["accepted"] += accepted
+        counts["rejected"] += len(table) - accepted
+        counts["duplicates"] += sum(bool(original) for original in originals)
+        column = table.schema.get_field_index("duplicate_of")
+        yield table.set_column(column, INVENTORY.field("duplicate_of"), pa.array(originals, pa.string()))
 
 
 _COUNTS = ("seen", "accepted", "rejected", "duplicates")
 
 
-def _merge_fingerprints(parts: list[Path], target: Path) -> None:
-    """Each asset once, part by part: the thumbnails of a large dataset do not fit into memory."""
+def _first_of_each(parts: Iterable[Path]) -> Iterator[pa.Table]:
+    """The fingerprints part by part, each asset once."""
+    seen: set[bytes] = set()
+    for part in parts:
+        table = pq.read_table(part)
+        assets = [bytes.fromhex(asset) for asset in table["asset"].to_pylist()]  # unique within a part
+        yield table.filter(pa.array([asset not in seen for asset in assets], pa.bool_()))
+        seen.update(assets)
+
+
+def _write_parts(target: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:
+    """A Parquet file, whole or not at all, from tables that need not fit into memory together."""
     temporary = target.with_name(f".{target.name}.tmp")
-    seen: set[str] = set()
     with machine_faults_named(target):
         with temporary.open("wb") as stream:
-            with pq.ParquetWriter(stream, FINGERPRINTS, compression="zstd") as writer:
-                for part in parts:
-                    table = pq.read_table(part)
-                    assets = table["asset"].to_pylist()  # unique within a part
-                    writer.write_table(table.filter(pa.array([asset not in seen for asset in assets], pa.bool_())))
-                    seen.update(assets)
+            with pq.ParquetWriter(stream, schema, compression="zstd") as writer:
+                for table in tables:
+                    writer.write_table(table.cast(schema))
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(target)

@@ -1,25 +1,32 @@
 """One shard of an ingest: read, check, decode, record, pack. Runs in a worker; one bad file never stops it."""
 
+import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pandas as pd
 
 from pipeline.catalog.colour import Colour
-from pipeline.catalog.decode import MAX_FILE_BYTES, BadImage, ImageFault, examine
+from pipeline.catalog.decode import BadImage, examine
 from pipeline.catalog.tables import FINGERPRINTS, INVENTORY
 from pipeline.core.digests import pixel_digest, sha256
-from pipeline.core.shards import finish, part_path, write_bytes, write_table
+from pipeline.core.shards import finish, machine_faults_named, part_path, write_table
 from pipeline.core.work import Job, Result
-from pipeline.ingest.idx import encode_array
+from pipeline.ingest.entries import Fields, Item
+from pipeline.ingest.guard import Limits, Lost, guarded
+from pipeline.ingest.listing import agree
+from pipeline.ingest.places import Array, Place, Refused, read, referable
 from pipeline.ingest.reasons import IngestReason
-from pipeline.ingest.signals import MAX_SIDECAR_BYTES, read_signals
-from pipeline.ingest.sources import Item
+from pipeline.ingest.signals import read_signals
+from pipeline.ingest.table import Mapping, map_record
 from pipeline.similarity.fingerprints import fingerprint
 
 _LISTS = {"holders": ("holder_id", "|;"), "depicts": ("depicts", "|"), "derived_from": ("derived_from", "|")}
 _TEXTS = ("key", "label", "licence", "source_url", "attribution", "collected_at")
+Row = dict[str, Any]
 
 
 def inventory_parts(folder: Path) -> Path:
@@ -38,126 +45,165 @@ def blob_path(folder: Path, number: int) -> Path:
 
 
 @dataclass
-class _Pack:
-    """Bytes that are put one after the other into a shard's blob, each asset once."""
+class _Shard:
+    """What examining an item needs: the settings, and the blob that bytes are packed into, each asset once."""
 
-    store: str
-    chunks: list[bytes] = field(default_factory=list)
-    offsets: dict[str, int] = field(default_factory=dict)
-    size: int = 0
+    store: str  # the blob in the inventory's words
+    blob: str  # where it is written
+    copy: bool
+    background: Colour
+    mapping: Mapping
+    size: int = 0  # bytes packed
+    offsets: dict[str, int] = field(default_factory=dict)  # by asset
 
-    def add(self, asset: str, data: bytes) -> dict[str, Any]:
-        """Where these bytes lie, in the inventory's words."""
-        if asset not in self.offsets:
-            self.offsets[asset] = self.size
-            self.chunks.append(data)
-            self.size += len(data)
-        return {"store": self.store, "offset": self.offsets[asset], "length": len(data)}
+    def note(self, row: Row) -> None:
+        """Take note of an accepted row: in the child when it is made, in the parent when it arrives."""
+        if row["store"] == self.store and row["asset"] not in self.offsets:
+            self.offsets[row["asset"]] = row["offset"]
+            self.size = row["offset"] + row["length"]
 
 
 def ingest_shard(job: Job) -> Result:
     """Write inventory part, fingerprint part and blob of one shard, then its completion record.
 
-    `job`: folder, number, key, items, copy (else by reference) and background.
+    `job`: folder, number, key, items, copy (else by reference), background, columns and values.
     """
     folder, number = Path(job["folder"]), job["number"]
-    pack = _Pack(f"blobs/{blob_path(folder, number).name}")
-    rows: list[dict[str, Any]] = []
-    fingerprints: dict[str, dict[str, Any]] = {}
-    for item in job["items"]:
-        rows.append(_row(item, pack if job["copy"] or item.array else None, job["background"], fingerprints))
-    if pack.chunks:
-        write_bytes(blob_path(folder, number), b"".join(pack.chunks))
-    prints = pd.DataFrame(fingerprints.values(), columns=FINGERPRINTS.names)
-    write_table(part_path(fingerprint_parts(folder), number), prints, FINGERPRINTS)
+    target = blob_path(folder, number)
+    blob = target.with_name(f".{target.name}.{uuid4().hex[:8]}.tmp")
+    mapping = Mapping(job["columns"], job["values"])
+    shard = _Shard(f"blobs/{target.name}", str(blob), job["copy"], job["background"], mapping)
+    rows: list[Row] = []
+    prints: dict[str, Row] = {}
+    with machine_faults_named(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            blob.touch()
+            for outcome in guarded(examine_item, shard, job["items"], Limits()):
+                if isinstance(outcome, Lost):
+                    rows.append(_rejected(_blank(outcome.item), outcome.reason, outcome.detail))
+                    continue
+                row, look = outcome
+                rows.append(row)
+                if row["status"] == "accepted":
+                    shard.note(row)
+                    prints.setdefault(row["asset"], look)
+            _keep(blob, target, shard.size)
+        finally:
+            blob.unlink(missing_ok=True)
+    write_table(
+        part_path(fingerprint_parts(folder), number),
+        pd.DataFrame(prints.values(), columns=FINGERPRINTS.names),
+        FINGERPRINTS,
+    )
     output = part_path(inventory_parts(folder), number)
     write_table(output, pd.DataFrame(rows, columns=INVENTORY.names), INVENTORY)
     accepted = sum(row["status"] == "accepted" for row in rows)
-    finish(output, job["key"], files=len(rows), accepted=accepted, blob_bytes=pack.size)
+    finish(output, job["key"], files=len(rows), accepted=accepted, blob_bytes=shard.size)
     return {"number": number, "files": len(rows), "accepted": accepted}
 
 
-def _row(
-    item: Item, pack: _Pack | None, background: Colour, fingerprints: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
-    """The inventory row of one file; adds its fingerprint when the file is accepted."""
+def examine_item(shard: _Shard, item: Item) -> tuple[Row, Row]:
+    """(inventory row, fingerprint row) of one file; the second is empty when the file is rejected or was packed."""
     row = _blank(item)
     try:
-        data = _read(item)
+        if item.reason or item.place is None:
+            raise Refused(item.reason or IngestReason.UNREADABLE, item.detail)
+        sidecars, cells, problems = _beside(item, shard.mapping)
+        if not agree(item.fields, cells):
+            raise Refused(IngestReason.CONFLICTING_ROWS, "its JSON file and its table")
+        fields = cells | {name: cell for name, cell in item.fields.items() if cell or name not in cells}
+        row |= _columns(fields)
+        place = item.place
+        data = read(place)
         row |= {"sha256": sha256(data), "bytes": len(data)}
-        wanted = item.fields.get("sha256", "").lower()
+        wanted = fields.get("sha256", "").lower()
         if wanted and wanted != row["sha256"]:
-            raise _Refused(IngestReason.DIGEST_MISMATCH, f"the table says {wanted[:80]}")
-        image, picture = examine(data, arrays=bool(item.array))
-    except (_Refused, BadImage) as fault:
-        return row | {"status": "rejected", "reason": str(fault.reason), "detail": fault.detail}
+            raise Refused(IngestReason.DIGEST_MISMATCH, f"the table says {wanted[:80]}")
+        image, picture = examine(data, arrays=isinstance(item.place, Array))
+    except (Refused, BadImage) as fault:
+        return _rejected(row, str(fault.reason), fault.detail), {}
     asset = row["sha256"]
-    if asset not in fingerprints:
-        found = fingerprint(picture.rgb(background))
-        fingerprints[asset] = {"asset": asset, **vars(found)}
-    place = pack.add(asset, data) if pack else {"store": item.path, "offset": 0, "length": len(data)}
-    return (
-        row
-        | place
-        | {
-            "status": "accepted",
-            "detail": "; ".join(picture.notes),
-            "asset": asset,
-            "pixels": pixel_digest(picture.pixels),
-            "width": picture.width,
-            "height": picture.height,
-            "format": picture.format,
-            "mode": picture.mode,
-            "signals": read_signals(data, image, *_sidecars(item)),
-        }
-    )
+    row |= _stored(shard, place, asset, data)
+    row |= {
+        "status": "accepted",
+        "detail": "; ".join(picture.notes),
+        "asset": asset,
+        "pixels": pixel_digest(picture.pixels),
+        "width": picture.width,
+        "height": picture.height,
+        "format": picture.format,
+        "mode": picture.mode,
+        "signals": read_signals(data, image, sidecars, problems),
+    }
+    look = {"asset": asset, **vars(fingerprint(picture.rgb(shard.background)))}
+    shard.note(row)
+    return row, look
 
 
-class _Refused(Exception):
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.detail = detail
+def _stored(shard: _Shard, place: Place, asset: str, data: bytes) -> Row:
+    """Where the bytes lie: where they are, when they may stay there and others can read them; else in the blob."""
+    if not shard.copy and (found := referable(place)):
+        path, offset, _ = found
+        return {"store": path, "offset": offset, "length": len(data)}
+    if asset in shard.offsets:
+        return {"store": shard.store, "offset": shard.offsets[asset], "length": len(data)}
+    with open(shard.blob, "r+b") as stream:  # noqa: PTH123  # a child that died may have left half a file at the end
+        stream.seek(shard.size)
+        stream.write(data)
+    return {"store": shard.store, "offset": shard.size, "length": len(data)}
 
 
-def _read(item: Item) -> bytes:
-    """The bytes of an item. Raises _Refused."""
-    if item.reason:
-        raise _Refused(item.reason, item.detail)
-    if item.size > MAX_FILE_BYTES:
-        raise _Refused(ImageFault.FILE_TOO_LARGE, f"{item.size:,} bytes")
-    try:
-        with Path(item.path).open("rb") as stream:
-            stream.seek(item.offset)
-            # one byte more, so that a file that has grown since is refused for its size too
-            data = stream.read(item.size if item.array else MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise _Refused(IngestReason.UNREADABLE, error.strerror or str(error)) from None
-    return encode_array(item.array, data) if item.array else data
+def _keep(blob: Path, target: Path, size: int) -> None:
+    """Give the blob its name, durably; an empty one is none."""
+    if not size:
+        target.unlink(missing_ok=True)
+        return
+    with blob.open("r+b") as stream:
+        stream.truncate(size)
+        os.fsync(stream.fileno())
+    blob.replace(target)
 
 
-def _sidecars(item: Item) -> tuple[list[tuple[str, bytes]], list[str]]:
-    """(name, content) of the files of facts about an item, and what could not be read of them."""
-    found, problems = [], []
-    for path in (Path(path) for path, _ in item.sidecars):
+def _beside(item: Item, mapping: Mapping) -> tuple[list[tuple[str, bytes]], Fields, list[str]]:
+    """(files of facts by name, columns in a JSON or class file, what could not be read) beside an image."""
+    facts: list[tuple[str, bytes]] = []
+    columns: Fields = {}
+    problems: list[str] = []
+    for name, place in item.sidecars:
         try:
-            if path.is_symlink():
-                raise ValueError("a link")
-            with path.open("rb") as stream:
-                found.append((path.name, stream.read(MAX_SIDECAR_BYTES + 1)))
-        except (OSError, ValueError) as error:
-            problems.append(f"{path.name}: {type(error).__name__}: {error}"[:300])
-    return found, problems
+            content = read(place)
+            if name.lower().endswith((".headers.json", ".xmp")):
+                facts.append((name, content))
+            elif name.lower().endswith(".cls"):
+                columns.setdefault("label", content.decode().strip())
+            else:
+                record = json.loads(content)
+                if isinstance(record, dict):
+                    columns |= {**map_record(record, mapping), **columns}
+        except (Refused, ValueError, RecursionError) as error:
+            detail = f"{error.reason} {error.detail}" if isinstance(error, Refused) else str(error)
+            problems.append(f"{name}: {type(error).__name__}: {detail}"[:300])
+    columns.pop("file", None)
+    columns.pop("key", None)  # the file's own name, in every writer of such files
+    return facts, columns, problems
 
 
-def _blank(item: Item) -> dict[str, Any]:
+def _blank(item: Item) -> Row:
     """A row with what is known before the file is read."""
-    row: dict[str, Any] = dict.fromkeys(INVENTORY.names, "")
-    row |= {"file": item.file, "bytes": item.size}
+    row: Row = dict.fromkeys(INVENTORY.names, "")
+    row |= {"file": item.file, "bytes": item.place.size if item.place else 0}
     row |= dict.fromkeys(("width", "height", "offset", "length"), 0)
-    row |= {name: item.fields.get(name, "") for name in _TEXTS}
-    row |= {name: _split(item.fields.get(column, ""), marks) for name, (column, marks) in _LISTS.items()}
-    return row
+    return row | _columns(item.fields)
+
+
+def _columns(fields: Fields) -> Row:
+    row: Row = {name: fields.get(name, "") for name in _TEXTS}
+    return row | {name: _split(fields.get(column, ""), marks) for name, (column, marks) in _LISTS.items()}
+
+
+def _rejected(row: Row, reason: str, detail: str) -> Row:
+    return row | {"status": "rejected", "reason": reason, "detail": detail}
 
 
 def _split(cell: str, separators: str) -> list[str]:

@@ -1,216 +1,222 @@
-"""What a source holds: every file seen, in order, with what its table says and where its bytes lie."""
+"""What a source is, by its content, and what it holds: every file seen, in order, with all that is said of it."""
 
-import os
-import posixpath
-import stat
-import unicodedata
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from pipeline.catalog.references import key_of
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.settings import DatasetSettings
 from pipeline.core.workspace import Workspace
-from pipeline.ingest.idx import open_idx, read_labels
+from pipeline.ingest.archives import Box, is_tar, is_zip, tar_entries, zip_entries
+from pipeline.ingest.cells import cell_entries, column_names, image_column, is_parquet
+from pipeline.ingest.entries import Entry, Item, leads_outside, normal
+from pipeline.ingest.folder import examine, folder_entries
+from pipeline.ingest.idx import idx_entries, is_idx, open_idx, read_labels
+from pipeline.ingest.listing import Listing
 from pipeline.ingest.locate import locate_labels, locate_source
+from pipeline.ingest.places import File, Refused, copy_out
 from pipeline.ingest.reasons import IngestReason
-from pipeline.ingest.table import SUFFIXES, Fields, Row, constants, read_rows
+from pipeline.ingest.table import Row, constants, mapping_of, read_rows
+from pipeline.ingest.unpack import compression_of, unpacked
 
-FACTS = (".headers.json", ".xmp")  # beside an image: HTTP response headers of its download, XMP
-_DOCUMENTS = {"AUTHORS", "CHANGELOG", "COPYING", "CREDITS", "LICENCE", "LICENSE", "NOTICE", "README", "SOURCE"}
-_SIDECARS = (".json", ".txt")  # skipped beside an image of the same name
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One file seen in a source, or one that its table names. A `reason` rejects it before it is read."""
-
-    file: str  # as the source names it, with forward slashes
-    path: str = ""  # where to read it
-    size: int = 0  # bytes
-    mtime_ns: int = 0
-    fields: Fields = field(default_factory=dict)  # what the table and the config say of it, in our columns
-    reason: str = ""
-    detail: str = ""
-    sidecars: tuple[tuple[str, int], ...] = ()  # files of facts about this one: path, mtime_ns
-    array: tuple[int, ...] = ()  # IDX: shape of the array that lies at `offset`
-    offset: int = 0
+_ARCHIVES = (".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
+_KNOWN = "name a folder, a tar or zip, a Parquet file with image bytes, a Croissant description or an IDX file"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """All items of a source in order; `version` stands for what size and time of the files do not show."""
+class Source:
+    """A source that is being listed."""
 
-    source: Path
-    items: list[Item]
-    version: str = ""
+    path: Path
+    listing: Listing
+    dataset: DatasetSettings
 
-
-def plan_source(dataset: DatasetSettings, workspace: Workspace) -> Plan:
-    """List a source. Raises ImprimaturError when it is missing, unreadable or empty, or its table is at fault."""
-    source = locate_source(dataset, workspace)
-    plan = _plan_folder(dataset, source) if source.is_dir() else _plan_idx(dataset, source, workspace)
-    if not plan.items:
-        raise ImprimaturError(
-            f"dataset {dataset.name!r}, source: {source}: holds no files", "name a folder of images"
-        )
-    return plan
-
-
-def _plan_idx(dataset: DatasetSettings, source: Path, workspace: Workspace) -> Plan:
-    if dataset.table or dataset.columns:
-        raise ImprimaturError(
-            f"dataset {dataset.name!r}: table and columns have no meaning for an IDX file", "use values and licence"
-        )
-    images = open_idx(source, workspace)
-    if len(images.shape) != 3 and images.shape[3:] != (3,):
-        raise ImprimaturError(f"{source}: holds no images; its shape is {images.shape}", "name the file of images")
-    labels, version = [""] * images.shape[0], images.sha256
-    if path := locate_labels(dataset, workspace):
-        file = open_idx(path, workspace)
-        labels, version = read_labels(file, dataset.class_names), f"{version} {file.sha256}"
-    if len(labels) != images.shape[0]:
-        raise ImprimaturError(
-            f"dataset {dataset.name!r}: {images.shape[0]} images, {len(labels)} labels",
-            "name the labels of this file",
-        )
-    given, digits = constants(dataset), max(5, len(str(len(labels) - 1)))
-    items = [
-        Item(
-            file=f"{source.name}#{number:0{digits}}",
-            path=str(images.path),
-            size=images.length,
-            fields={"key": f"{number:0{digits}}", "label": label, **given},
-            array=images.shape[1:],
-            offset=images.start + number * images.length,
-        )
-        for number, label in enumerate(labels)
-    ]
-    return Plan(source, items, version)
+    def items(self) -> Iterator[Item]:
+        """Every file in order. Raises ImprimaturError when there is none."""
+        empty = True
+        for item in self.listing.items(constants(self.dataset)):
+            empty = False
+            yield item
+        if empty:
+            raise ImprimaturError(
+                f"dataset {self.dataset.name!r}, source: {self.path}: holds no files", "name a folder of images"
+            )
 
 
-def _plan_folder(dataset: DatasetSettings, root: Path) -> Plan:
-    table = _table_of(dataset, root)
-    skipped = {table, *((root / events.file).resolve() for events in dataset.consent)}
-    seen = {_normal(item.file): item for item in _scan(root) if root / item.file not in skipped}
-    given = constants(dataset)
-    if table is not None:
-        for row in read_rows(table, dataset):
-            item = _named(row, root, seen)
-            known = _normal(item.file)
-            if seen.get(known, item).fields not in ({}, item.fields):
-                item = replace(
-                    item, reason=IngestReason.CONFLICTING_ROWS, detail=f"row {row.number} is not the first"
-                )
-            seen[known] = item
-    items = [
-        replace(item, fields={"key": key_of(item.file), **given, **_filled(item.fields)}) for item in seen.values()
-    ]
-    return Plan(root, sorted(items, key=lambda item: item.file))
-
-
-def _filled(fields: Fields) -> Fields:
-    """A table's cells; an empty key cell leaves the default key."""
-    return {name: cell for name, cell in fields.items() if cell or name != "key"}
-
-
-def _table_of(dataset: DatasetSettings, root: Path) -> Path | None:
-    names = [dataset.table] if dataset.table else [f"metadata{suffix}" for suffix in (".csv", ".jsonl", ".parquet")]
-    tables = [root / name for name in names if (root / name).is_file()]
-    if dataset.table and not tables:
-        raise ImprimaturError(
-            f"dataset {dataset.name!r}, table: {dataset.table} is not in {root}", "name a file below the source"
-        )
-    if dataset.columns and not tables:
-        raise ImprimaturError(f"dataset {dataset.name!r}: columns are mapped, but {root} has no table", "set table")
-    return tables[0].resolve() if tables else None
-
-
-def _named(row: Row, root: Path, seen: dict[str, Item]) -> Item:
-    """The item that a table row names: seen in the folder, or a reason why not."""
-    written = row.fields["file"]
-    fields = {name: cell for name, cell in row.fields.items() if name != "file"}
-    if not written:
-        return Item(f"row {row.number}", fields=fields, reason=IngestReason.MISSING_FILE, detail="no file is named")
-    file = posixpath.normpath(written.replace("\\", "/"))
-    if file.startswith(("/", "../")) or file == ".." or file[1:2] == ":" or "\0" in file:
-        return Item(written, fields=fields, reason=IngestReason.PATH_OUTSIDE_SOURCE, detail=f"row {row.number}")
-    if item := seen.get(_normal(file)):
-        return replace(item, fields=fields)
-    found = _examine(root, root / file, through_links=True)  # a name that the scan skips, or nothing
-    if found is not None:
-        return replace(found, fields=fields)
-    return Item(file, fields=fields, reason=IngestReason.MISSING_FILE, detail=f"row {row.number}")
-
-
-def _scan(root: Path) -> Iterator[Item]:
-    """Every file below `root` but hidden ones, documents, tables and sidecars. Links to folders are not followed."""
-    unreadable: list[OSError] = []
-    for folder, folders, names in os.walk(root, onerror=unreadable.append):
-        here = Path(folder)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        links = [name for name in folders if (here / name).is_symlink()]
-        beside = frozenset(names)
-        pictured = {PurePosixPath(name).stem for name in names if not name.lower().endswith(_SIDECARS)} | beside
-        for name in (*names, *links):
-            if name.startswith(".") or _is_companion(name, pictured):
-                continue
-            item = _examine(root, here / name)
-            if item is not None:
-                yield replace(item, sidecars=_sidecars_of(here, name, beside))
-    for error in unreadable:
-        if Path(error.filename) == root:
-            raise ImprimaturError(f"{root}: cannot be read ({error.strerror})", "grant read access to the folder")
-        yield Item(_relative(root, Path(error.filename)), reason=IngestReason.UNREADABLE, detail=error.strerror or "")
-
-
-def _examine(root: Path, path: Path, through_links: bool = False) -> Item | None:
-    """The item at a path; None for nothing and for a folder. `through_links`: folders on the way may be links."""
-    file = _relative(root, path)
+@contextmanager
+def open_source(dataset: DatasetSettings, workspace: Workspace) -> Iterator[Source]:
+    """List a source. Raises ImprimaturError when it is missing or unreadable, or its table is at fault."""
+    path = locate_source(dataset, workspace)
+    if path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".jsonl"):  # a table of the files beside it
+        dataset, path = dataset.model_copy(update={"table": path.name}), path.parent
+    folder = workspace.dataset(dataset.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    listing = Listing(folder / ".listing.sqlite")
     try:
-        facts = path.lstat()
-        if through_links or stat.S_ISLNK(facts.st_mode):
-            path = path.resolve(strict=True)
-            facts = path.stat()
-            if not path.is_relative_to(root):
-                return Item(file, reason=IngestReason.PATH_OUTSIDE_SOURCE, detail="a link leads out of the source")
-    except FileNotFoundError:
-        return Item(file, reason=IngestReason.UNREADABLE, detail="a broken link") if path.is_symlink() else None
-    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
-        return Item(
-            file, reason=IngestReason.UNREADABLE, detail=getattr(error, "strerror", None) or "links in a circle"
-        )
-    if stat.S_ISDIR(facts.st_mode):
-        return None
-    if not stat.S_ISREG(facts.st_mode):  # reading a pipe would wait for ever
-        return Item(file, reason=IngestReason.UNREADABLE, detail="not a regular file")
-    return Item(file, str(path), facts.st_size, facts.st_mtime_ns)
+        reader = _Reader(dataset, workspace, path, listing)
+        listing.add_entries(reader.entries())
+        reader.add_tables()
+        yield Source(path, listing, dataset)
+    finally:
+        listing.close()
 
 
-def _is_companion(name: str, pictured: set[str]) -> bool:
-    """Tables, documents about the dataset, and sidecars (named like a picture of the folder) are not items of it."""
-    path = PurePosixPath(name)
-    suffix = path.suffix.lower()
-    if name.endswith(FACTS) or suffix in SUFFIXES:
-        return True
-    if path.stem.upper() in _DOCUMENTS and suffix in ("", ".md", ".rst", ".txt", ".html", ".pdf"):
-        return True
-    return suffix in _SIDECARS and path.stem in pictured
+class _Reader:
+    """Reads one source into its listing."""
 
+    def __init__(self, dataset: DatasetSettings, workspace: Workspace, path: Path, listing: Listing) -> None:
+        self._dataset, self._workspace, self._path, self._listing = dataset, workspace, path, listing
+        self._mapping = mapping_of(dataset)
+        self._shards: list[tuple[Path, str]] = []  # img2dataset's tables: file, prefix of the names in its tar
+        self._records = False  # was there anything that columns can be mapped from?
 
-def _sidecars_of(folder: Path, name: str, beside: frozenset[str]) -> tuple[tuple[str, int], ...]:
-    """`a.headers.json` or `a.png.headers.json` for a.png, and the same with .xmp."""
-    candidates = [f"{stem}{suffix}" for suffix in FACTS for stem in (name, PurePosixPath(name).stem)]
-    paths = [folder / candidate for candidate in candidates if candidate in beside]
-    return tuple((str(path), path.lstat().st_mtime_ns) for path in paths)
+    def entries(self) -> Iterator[Entry]:
+        """Every file that is seen: of a folder, and of the archives in it; or of one archive."""
+        if self._path.is_file():
+            yield from self._archive(self._path, Box(self._path.name))
+            return
+        named = [events.file for events in self._dataset.consent] + [self._dataset.table or ""]
+        skipped = {(self._path / name).resolve() for name in named if name}
+        for entry in folder_entries(self._path):
+            if self._path / entry.file in skipped or self._is_statistics(entry.file):
+                continue
+            if isinstance(entry.place, File) and entry.file.lower().endswith(_ARCHIVES):
+                yield from self._archive(Path(entry.place.path), Box(entry.file, f"{entry.file}/"))
+            elif isinstance(entry.place, File) and entry.file.lower().endswith(".parquet"):
+                yield from self._parquet(entry)
+            else:
+                yield entry
 
+    def add_tables(self) -> None:
+        """Join the rows of every table with the files that they name."""
+        for path, prefix in self._shards:
+            self._add_table(path, prefix, by="key")
+        for path, prefix in self._tables():
+            self._add_table(path, prefix, by="file")
+            self._records = True
+        if self._dataset.columns and not self._records and not self._shards and not self._listing.has_records():
+            raise ImprimaturError(
+                f"dataset {self._dataset.name!r}: columns are mapped, but {self._path} has no table", "set table"
+            )
 
-def _relative(root: Path, path: Path) -> str:
-    """How the source names a path. Bytes outside UTF-8 are escaped, so that the name can be written down."""
-    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "backslashreplace")
+    def _archive(self, path: Path, box: Box) -> Iterator[Entry]:
+        inner, reason = unpacked(path, self._workspace) if compression_of(path) else (path, "")
+        if is_zip(inner):
+            yield from zip_entries(inner, box)
+        elif is_parquet(inner):
+            yield from self._cells(inner, box)
+        elif is_idx(inner) and not box.prefix:
+            yield from self._arrays(path)
+        elif is_tar(inner):
+            self._note_shard_table(path, box.prefix)
+            yield from tar_entries(inner, box, reason)
+        elif box.prefix:
+            yield box.fault(reason or IngestReason.ARCHIVE_CORRUPT, "no member can be found in it")
+        elif reason:
+            raise ImprimaturError(f"{path}: cannot be unpacked whole ({reason})", "fetch the file again")
+        else:
+            raise ImprimaturError(f"{path}: neither a folder nor a file of images that we know", _KNOWN)
 
+    def _parquet(self, entry: Entry) -> Iterator[Entry]:
+        """The images in a Parquet file of a folder; a Parquet file without any is a table."""
+        path, box = self._path / entry.file, Box(entry.file, f"{entry.file}/")
+        try:
+            holds_images = bool(image_column(path, self._image_column()))
+        except ImprimaturError as error:
+            yield box.fault(IngestReason.ARCHIVE_CORRUPT, error.message)
+            return
+        yield from self._cells(path, box) if holds_images else [entry]
 
-def _normal(file: str) -> str:
-    """One spelling for names that file systems compose differently."""
-    return unicodedata.normalize("NFC", file)
+    def _cells(self, path: Path, box: Box) -> Iterator[Entry]:
+        column = image_column(path, self._image_column())
+        if not column:
+            raise ImprimaturError(f"{path}: no column holds images", "set columns.image to the one that does")
+        self._records = True
+        yield from cell_entries(path, column, self._mapping, box)
+
+    def _arrays(self, path: Path) -> Iterator[Entry]:
+        dataset = self._dataset
+        if dataset.table or dataset.columns:
+            raise ImprimaturError(
+                f"dataset {dataset.name!r}: table and columns have no meaning for an IDX file",
+                "use values and licence",
+            )
+        images = open_idx(path, self._workspace)
+        if len(images.shape) != 3 and images.shape[3:] != (3,):
+            raise ImprimaturError(f"{path}: holds no images; its shape is {images.shape}", "name the file of images")
+        labels = [""] * images.shape[0]
+        if file := locate_labels(dataset, self._workspace):
+            labels = read_labels(open_idx(file, self._workspace), dataset.class_names)
+        if len(labels) != images.shape[0]:
+            raise ImprimaturError(
+                f"dataset {dataset.name!r}: {images.shape[0]} images, {len(labels)} labels",
+                "name the labels of this file",
+            )
+        yield from idx_entries(images, path.name, labels)
+
+    def _tables(self) -> Iterator[tuple[Path, str]]:
+        """(file, what the names in it are relative to) of the configured table, else of each metadata table."""
+        name = self._dataset.table
+        if not name:
+            for file in self._listing.metadata_tables():
+                parent = PurePosixPath(file).parent.as_posix()
+                yield self._readable(file), "" if parent == "." else f"{parent}/"
+            return
+        folder = self._path if self._path.is_dir() else self._path.parent
+        if self._path.is_file() and self._listing.table(name) is not None:
+            yield self._readable(name), ""
+        elif (folder / name).is_file():
+            yield folder / name, ""
+        else:
+            raise ImprimaturError(
+                f"dataset {self._dataset.name!r}, table: {name} is not in {self._path}",
+                "name a file below the source",
+            )
+
+    def _readable(self, file: str) -> Path:
+        """A table as a file: where it lies, or copied out of its archive."""
+        place = self._listing.table(file)
+        if place is None or isinstance(place, File):
+            return Path(place.path if place else file)
+        target = self._workspace.dataset(self._dataset.name) / f".table{PurePosixPath(file).suffix.lower()}"
+        try:
+            return copy_out(place, target)
+        except Refused as fault:
+            raise ImprimaturError(f"{file}: cannot be read ({fault.reason} {fault.detail})", "mend it") from None
+
+    def _add_table(self, path: Path, prefix: str, by: str) -> None:
+        def placed(row: Row) -> Row:
+            name = row.fields.get(by, "")
+            fields = {**row.fields, "file": f"{prefix}{name}" if name and not leads_outside(name) else name}
+            return Row(row.number, fields, row.status)
+
+        rows = (placed(row) for row in read_rows(path, self._dataset, by))
+        self._listing.add_rows(rows, "sample" if by == "key" else "file", self._of_row)
+        if path.name.startswith(".table"):
+            path.unlink()
+
+    def _of_row(self, row: Row) -> Entry:
+        """A row that names no file seen: one that the scan passes over, or a reason why there is none."""
+        written = row.fields["file"]
+        if not written:
+            return Entry(f"row {row.number}", reason=IngestReason.MISSING_FILE, detail="no file is named")
+        if leads_outside(written):
+            return Entry(written, reason=IngestReason.PATH_OUTSIDE_SOURCE, detail=f"row {row.number}")
+        if self._path.is_dir() and (found := examine(self._path, self._path / normal(written), through_links=True)):
+            return found
+        return Entry(normal(written), reason=IngestReason.MISSING_FILE, detail=row.status or f"row {row.number}")
+
+    def _note_shard_table(self, path: Path, prefix: str) -> None:
+        """img2dataset writes 00000.parquet beside 00000.tar; its rows name samples by their key."""
+        table = path.with_name(path.name[: path.name.lower().index(".t")] + ".parquet")
+        if table.is_file() and is_parquet(table) and not image_column(table) and "key" in column_names(table):
+            self._shards.append((table, prefix))
+
+    def _is_statistics(self, file: str) -> bool:
+        """img2dataset writes 00000_stats.json beside 00000.tar."""
+        stem = file.removesuffix("_stats.json")
+        return stem != file and (self._path / f"{stem}.tar").exists()
+
+    def _image_column(self) -> str:
+        return self._dataset.columns.get("image", "")

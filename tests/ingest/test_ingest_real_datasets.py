@@ -9,7 +9,7 @@ from pipeline.catalog.assets import read_inventory
 from pipeline.core.settings import DatasetSettings, WorkSettings
 from pipeline.core.workspace import Workspace
 from pipeline.ingest import ingest_dataset
-from pipeline.ingest.sources import plan_source
+from pipeline.ingest.sources import open_source
 
 FASHION = {
     "source": "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/t10k-images-idx3-ubyte.gz",
@@ -45,7 +45,8 @@ def test_game_icons_keep_their_authors_and_the_gaps(tmp_path: Path) -> None:
     settings = DatasetSettings(
         name="game-icons", source="game-icons", columns={"file": "path", "licence": "licence", "holder_id": "author"}
     )
-    fields = [item.fields for item in plan_source(settings, Workspace(tmp_path)).items]
+    with open_source(settings, Workspace(tmp_path)) as source:
+        fields = [item.fields for item in source.items()]
     assert len(fields) == 4229
     assert sum(not field["holder_id"] for field in fields) == 66
     assert sum(field["licence"] == "CC0-1.0" for field in fields) == 123
@@ -54,7 +55,8 @@ def test_game_icons_keep_their_authors_and_the_gaps(tmp_path: Path) -> None:
 @held("fashion-mnist")
 def test_fashion_mnist_is_found_by_digest_though_its_mirror_compressed_it_anew(tmp_path: Path) -> None:
     settings = DatasetSettings(name="fashion-mnist", **FASHION, class_names=[f"class {n}" for n in range(10)])
-    items = plan_source(settings, Workspace(tmp_path)).items
+    with open_source(settings, Workspace(tmp_path)) as source:
+        items = list(source.items())
     assert len(items) == 10_000
     assert items[-1].file == "t10k-images-idx3-ubyte.gz#09999"
     assert all(sum(item.fields["label"] == f"class {n}" for item in items) == 1000 for n in range(10))

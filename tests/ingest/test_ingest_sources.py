@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import pandas as pd
@@ -13,8 +14,10 @@ from PIL import Image
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.settings import DatasetSettings
 from pipeline.core.workspace import Workspace
+from pipeline.ingest.places import Array
 from pipeline.ingest.reasons import EXPLANATIONS, IngestReason
-from pipeline.ingest.sources import Item, plan_source
+from pipeline.ingest.entries import Item
+from pipeline.ingest.sources import open_source
 
 
 @pytest.fixture
@@ -28,7 +31,8 @@ def folder(tmp_path: Path) -> Path:
 
 def planned(source: Path, **settings: object) -> dict[str, Item]:
     dataset = DatasetSettings.model_validate({"name": "set", "source": str(source), **settings})
-    items = plan_source(dataset, Workspace(source.parent / "home")).items
+    with open_source(dataset, Workspace(source.parent / "home")) as opened:
+        items = list(opened.items())
     assert [item.file for item in items] == sorted(item.file for item in items)
     return {item.file: item for item in items}
 
@@ -58,8 +62,8 @@ def test_hidden_files_documents_tables_and_sidecars_are_no_items(folder: Path) -
     assert list(items) == ["a.png", "b.png", "stray.txt", "sub/c.jpg"]
     (folder / "b.xmp").write_text("")
     items = planned(folder)
-    sidecars = {name: [Path(path).name for path, _ in item.sidecars] for name, item in items.items()}
-    assert sidecars["a.png"] == ["a.headers.json"] and sidecars["b.png"] == ["b.png.headers.json", "b.xmp"]
+    sidecars = {name: [beside for beside, _ in item.sidecars] for name, item in items.items()}
+    assert sidecars["a.png"] == ["a.headers.json", "a.json"] and sidecars["b.png"] == ["b.png.headers.json", "b.xmp"]
     assert sidecars["sub/c.jpg"] == []
 
 
@@ -117,7 +121,7 @@ def test_links_out_of_the_source_are_not_followed(folder: Path) -> None:
     (folder / "metadata.csv").write_text("file,licence\nfolder/x.png,MIT\ninside.png,MIT\n")
     items = planned(folder)
     for name in ("link.png", "folder", "folder/x.png"):
-        assert items[name].reason == IngestReason.PATH_OUTSIDE_SOURCE and not items[name].path
+        assert items[name].reason == IngestReason.PATH_OUTSIDE_SOURCE and items[name].place is None
     for name in ("broken.png", "circle.png", "pipe.png"):
         assert items[name].reason == IngestReason.UNREADABLE
     assert items["inside.png"].reason == "" and items["inside.png"].fields["licence"] == "MIT"
@@ -182,7 +186,7 @@ def test_idx_arrays_are_items_with_number_and_class_name(tmp_path: Path) -> None
     items = planned(images, labels=str(labels), class_names=["shirt", "shoe"], values={"holder_id": "Z"})
     assert list(items) == ["images.gz#00000", "images.gz#00001", "images.gz#00002"]
     assert items["images.gz#00002"].fields == {"key": "00002", "label": "shoe", "holder_id": "Z"}
-    assert items["images.gz#00002"].array == (28, 20)
+    assert items["images.gz#00002"].place == Array(ANY, 560, ANY, 16 + 2 * 560, (28, 20))
     assert planned(images)["images.gz#00000"].fields["label"] == ""
 
 
@@ -197,9 +201,9 @@ def test_faults_of_idx_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(ImprimaturError, match="does not fit its header"):
         planned(images)
     (tmp_path / "x.gz").write_bytes(gzip.compress(b"x" * 5000)[:-20])
-    with pytest.raises(ImprimaturError, match="not a whole gzip file"):
+    with pytest.raises(ImprimaturError, match="cannot be unpacked whole"):
         planned(tmp_path / "x.gz")
-    with pytest.raises(ImprimaturError, match="neither a folder nor an IDX file"):
+    with pytest.raises(ImprimaturError, match="neither a folder nor a file of images"):
         planned(write_text(tmp_path / "notes.txt"))
 
 
