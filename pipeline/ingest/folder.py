@@ -39,7 +39,7 @@ def examine(root: Path, path: Path, through_links: bool = False) -> Entry | None
             if not path.is_relative_to(root):
                 detail = "a link leads out of the source"
                 return Entry(file, reason=IngestReason.PATH_OUTSIDE_SOURCE, detail=detail)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return Entry(file, reason=IngestReason.UNREADABLE, detail="a broken link") if path.is_symlink() else None
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle, before Python 3.13
         detail = getattr(error, "strerror", None) or "links in a circle"

@@ -14,9 +14,9 @@ from PIL import Image
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.settings import DatasetSettings
 from pipeline.core.workspace import Workspace
+from pipeline.ingest.entries import Item
 from pipeline.ingest.places import Array
 from pipeline.ingest.reasons import EXPLANATIONS, IngestReason
-from pipeline.ingest.entries import Item
 from pipeline.ingest.sources import open_source
 
 
