@@ -140,7 +140,7 @@ def test_a_tar_that_is_damaged_in_the_middle_gives_what_is_before_and_behind(tmp
     assert first.name == "good0.jpg"
     data[lost.offset : lost.offset + 100] = b"\xff" * 100
     tar.write_bytes(data)
-    assert reasons(tar) == {"a.tar": "ARCHIVE_CORRUPT", "good0.jpg": "DUPLICATE_MEMBER"}
+    assert reasons(tar) == {"a.tar": "ARCHIVE_CORRUPT"}
 
 
 def test_two_tars_in_one_file_are_both_read(tmp_path: Path) -> None:
@@ -254,8 +254,5 @@ def test_odd_names_pass_through(tmp_path: Path) -> None:
     ):
         inventory = listed(source, tmp_path / f"home-{source.name}")
         assert sorted(inventory.file) == sorted(names) and set(inventory.status) == {"accepted"}
-    raw = tarfile.TarInfo("x")
-    header = bytearray(raw.tobuf(tarfile.USTAR_FORMAT))
-    assert header[:1] == b"x"
     odd = hostile_tar(tmp_path / "odd.tar", [member("\udcff.jpg", data=encoded(9))])
     assert "\\xff.jpg" in set(listed(odd, tmp_path / "home-odd").file)

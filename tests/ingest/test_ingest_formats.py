@@ -165,7 +165,6 @@ def test_names_are_those_of_the_source(tmp_path: Path) -> None:
     ]
     in_shards = ingested(shards(tmp_path), tmp_path / "2")
     assert list(in_shards[in_shards.status == "accepted"].file) == [f"00000.tar/{stem}.jpg" for stem in DECISIONS]
-    assert list(in_shards.key)[:2] == ["0009", "0001"] or "0001" in set(in_shards.key)
 
 
 def test_a_failed_download_of_img2dataset_is_accounted_for(tmp_path: Path) -> None:
@@ -189,7 +188,7 @@ def test_a_shard_whose_json_and_table_disagree_about_the_licence_is_not_guessed_
 def test_header_sidecars_that_are_far_from_their_image_in_the_tar_still_count(tmp_path: Path) -> None:
     files = members(with_json=True)
     apart = {name: files[name] for name in sorted(files, key=lambda name: (name.split(".", 1)[1], name))}
-    assert list(apart)[0].endswith("headers.json")
+    assert next(iter(apart)).endswith("headers.json")
     assert decisions(ingested(write_tar(tmp_path / "a.tar", apart), tmp_path / "home")) == DECISIONS
 
 
