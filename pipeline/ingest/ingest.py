@@ -65,7 +65,7 @@ def ingest_dataset(dataset: DatasetSettings, workspace: Workspace, work: WorkSet
         if first:  # a single shard is not worth a process
             with mapper(work.backend, min(work.workers, len(first)), work.address) as pmap:
                 raise_failures(pmap(ingest_shard, chain(first, pending)))
-        place = source.path
+        place, dataset = source.path, source.dataset
     totals = _merge(dataset.name, workspace, keys)
     _remove_stale(folder, len(keys))
     _record(catalog, dataset, place, totals, file_sha256(inventory_path(workspace, dataset.name)))
@@ -75,7 +75,8 @@ def ingest_dataset(dataset: DatasetSettings, workspace: Workspace, work: WorkSet
 def _jobs(source: Source, folder: Path, shard_size: int) -> Iterator[Job]:
     dataset = source.dataset
     copy = dataset.store == "copy"
-    settings = json_digest([_code_version(), copy, list(dataset.background), dataset.columns, dataset.values])
+    mapping = [dataset.columns, dataset.values, list(source.problems)]
+    settings = json_digest([_code_version(), copy, list(dataset.background), mapping])
     for number, items in enumerate(_chunks(source.items(), shard_size)):
         yield {
             "folder": str(folder),
@@ -86,6 +87,7 @@ def _jobs(source: Source, folder: Path, shard_size: int) -> Iterator[Job]:
             "background": dataset.background,
             "columns": dataset.columns,
             "values": dataset.values,
+            "problems": source.problems,
         }
 
 

@@ -9,13 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
-from uuid import uuid4
 
 from pipeline.core.digests import file_sha256
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.settings import DatasetSettings
-from pipeline.core.shards import machine_faults_named
 from pipeline.core.workspace import Workspace
+from pipeline.ingest.download import download
 
 MIRROR = "IMPRIMATUR_MIRROR"
 _CHUNK = 1 << 20
@@ -61,33 +60,9 @@ def _fetched(where: str, name: str, url: str, digest: str, workspace: Workspace)
     for candidate in (cached, *_mirrored(name, file_name)):
         if candidate.is_file() and _matches(candidate, digest):
             return candidate
-    temporary = cached.with_name(f".{file_name}.{uuid4().hex[:8]}.tmp")
-    with machine_faults_named(cached):
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            _download(where, url, temporary)
-            if not _matches(temporary, digest, packed=file_name.endswith(".gz")):
-                raise ImprimaturError(f"{where}: what was downloaded does not have the SHA-256 {digest}", _MIRROR_FIX)
-            temporary.replace(cached)
-        finally:
-            temporary.unlink(missing_ok=True)
+    packed = file_name.endswith(".gz")
+    download(where, url, cached, lambda part: _matches(part, digest, packed), _MIRROR_FIX)
     return cached
-
-
-def _download(where: str, url: str, target: Path) -> None:
-    import fsspec
-
-    with target.open("wb") as output:
-        try:
-            with fsspec.open(url, "rb") as stream:
-                while chunk := stream.read(_CHUNK):
-                    output.write(chunk)
-        except Exception as error:  # each of fsspec's protocols has errors of its own
-            if isinstance(error, OSError) and error.filename is None and error.errno is not None:
-                raise  # writing failed, not the source
-            raise ImprimaturError(f"{where}: cannot be read ({type(error).__name__}: {error})", _MIRROR_FIX) from None
-        output.flush()
-        os.fsync(output.fileno())
 
 
 def _mirror() -> Path | None:

@@ -53,6 +53,7 @@ class _Shard:
     copy: bool
     background: Colour
     mapping: Mapping
+    problems: tuple[str, ...]  # terms of the whole dataset that a person must read
     size: int = 0  # bytes packed
     offsets: dict[str, int] = field(default_factory=dict)  # by asset
 
@@ -66,13 +67,14 @@ class _Shard:
 def ingest_shard(job: Job) -> Result:
     """Write inventory part, fingerprint part and blob of one shard, then its completion record.
 
-    `job`: folder, number, key, items, copy (else by reference), background, columns and values.
+    `job`: folder, number, key, items, copy (else by reference), background, columns, values and
+    problems.
     """
     folder, number = Path(job["folder"]), job["number"]
     target = blob_path(folder, number)
     blob = target.with_name(f".{target.name}.{uuid4().hex[:8]}.tmp")
     mapping = Mapping(job["columns"], job["values"])
-    shard = _Shard(f"blobs/{target.name}", str(blob), job["copy"], job["background"], mapping)
+    shard = _Shard(f"blobs/{target.name}", str(blob), job["copy"], job["background"], mapping, job["problems"])
     rows: list[Row] = []
     prints: dict[str, Row] = {}
     with machine_faults_named(target):
@@ -134,7 +136,7 @@ def examine_item(shard: _Shard, item: Item) -> tuple[Row, Row]:
         "height": picture.height,
         "format": picture.format,
         "mode": picture.mode,
-        "signals": read_signals(data, image, sidecars, problems),
+        "signals": read_signals(data, image, sidecars, [*shard.problems, *problems]),
     }
     look = {"asset": asset, **vars(fingerprint(picture.rgb(shard.background)))}
     shard.note(row)

@@ -1,8 +1,9 @@
 """What a source is, by its content, and what it holds: every file seen, in order, with all that is said of it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 
 from pipeline.core.errors import ImprimaturError
@@ -10,14 +11,15 @@ from pipeline.core.settings import DatasetSettings
 from pipeline.core.workspace import Workspace
 from pipeline.ingest.archives import Box, is_tar, is_zip, tar_entries, zip_entries
 from pipeline.ingest.cells import cell_entries, column_names, image_column, is_parquet
+from pipeline.ingest.croissant import Container, Description, Table, containers_of, is_croissant, read_croissant
 from pipeline.ingest.entries import Entry, Item, leads_outside, normal
 from pipeline.ingest.folder import examine, folder_entries
 from pipeline.ingest.idx import idx_entries, is_idx, open_idx, read_labels
 from pipeline.ingest.listing import Listing
 from pipeline.ingest.locate import locate_labels, locate_source
-from pipeline.ingest.places import File, Refused, copy_out
+from pipeline.ingest.places import Cell, File, Refused, copy_out, version_of
 from pipeline.ingest.reasons import IngestReason
-from pipeline.ingest.table import Row, constants, mapping_of, read_rows
+from pipeline.ingest.table import Mapping, Row, constants, mapping_of, read_rows
 from pipeline.ingest.unpack import compression_of, unpacked
 
 _ARCHIVES = (".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar.zst", ".zip")
@@ -31,6 +33,7 @@ class Source:
     path: Path
     listing: Listing
     dataset: DatasetSettings
+    problems: tuple[str, ...] = ()  # terms of the whole dataset that a person must read
 
     def items(self) -> Iterator[Item]:
         """Every file in order. Raises ImprimaturError when there is none."""
@@ -48,16 +51,21 @@ class Source:
 def open_source(dataset: DatasetSettings, workspace: Workspace) -> Iterator[Source]:
     """List a source. Raises ImprimaturError when it is missing or unreadable, or its table is at fault."""
     path = locate_source(dataset, workspace)
-    if path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".jsonl"):  # a table of the files beside it
+    description = None
+    if path.is_file() and is_croissant(path):
+        description = read_croissant(path, dataset, workspace)
+        licences = dict.fromkeys(filter(None, (dataset.licence, description.licence)))
+        dataset = dataset.model_copy(update={"licence": " AND ".join(licences) or None})
+    elif path.is_file() and path.suffix.lower() in (".csv", ".tsv", ".jsonl"):  # a table of the files beside it
         dataset, path = dataset.model_copy(update={"table": path.name}), path.parent
     folder = workspace.dataset(dataset.name)
     folder.mkdir(parents=True, exist_ok=True)
     listing = Listing(folder / ".listing.sqlite")
     try:
-        reader = _Reader(dataset, workspace, path, listing)
+        reader = _Reader(dataset, workspace, path, listing, description)
         listing.add_entries(reader.entries())
         reader.add_tables()
-        yield Source(path, listing, dataset)
+        yield Source(path, listing, dataset, description.problems if description else ())
     finally:
         listing.close()
 
@@ -65,21 +73,50 @@ def open_source(dataset: DatasetSettings, workspace: Workspace) -> Iterator[Sour
 class _Reader:
     """Reads one source into its listing."""
 
-    def __init__(self, dataset: DatasetSettings, workspace: Workspace, path: Path, listing: Listing) -> None:
+    def __init__(
+        self,
+        dataset: DatasetSettings,
+        workspace: Workspace,
+        path: Path,
+        listing: Listing,
+        description: Description | None,
+    ) -> None:
         self._dataset, self._workspace, self._path, self._listing = dataset, workspace, path, listing
-        self._mapping = mapping_of(dataset)
+        self._description = description
+        mapping = mapping_of(dataset)
+        self._mapping = Mapping({**(description.columns if description else {}), **mapping.columns}, mapping.values)
         self._shards: list[tuple[Path, str]] = []  # img2dataset's tables: file, prefix of the names in its tar
         self._records = False  # was there anything that columns can be mapped from?
 
     def entries(self) -> Iterator[Entry]:
         """Every file that is seen: of a folder, and of the archives in it; or of one archive."""
-        if self._path.is_file():
+        if self._description:
+            yield from self._described(self._description)
+        elif self._path.is_file():
             yield from self._archive(self._path, Box(self._path.name))
-            return
+        else:
+            yield from self._folder(self._path, lambda file: True)
+
+    def _described(self, description: Description) -> Iterator[Entry]:
+        """What a Croissant description counts as its own, of each file and folder that it draws from."""
+        groups = list(containers_of(description))
+        for path, containers in groups:
+            if path.is_dir():
+                yield from self._folder(path, partial(_held, containers))
+                continue
+            box = Box(path.name, f"{path.name}/" if len(groups) > 1 else "")
+            if not is_archive(path):
+                yield Entry(path.name, File(str(path), path.stat().st_size, version_of(path)))
+                continue
+            for entry in self._archive(path, box):
+                if isinstance(entry.place, Cell) or _held(containers, entry.file.removeprefix(box.prefix)):
+                    yield entry
+
+    def _folder(self, root: Path, wanted: Callable[[str], bool]) -> Iterator[Entry]:
         named = [events.file for events in self._dataset.consent] + [self._dataset.table or ""]
-        skipped = {(self._path / name).resolve() for name in named if name}
-        for entry in folder_entries(self._path):
-            if self._path / entry.file in skipped or self._is_statistics(entry.file):
+        skipped = {(root / name).resolve() for name in named if name} | {self._path}
+        for entry in folder_entries(root):
+            if root / entry.file in skipped or self._is_statistics(root, entry.file) or not wanted(entry.file):
                 continue
             if isinstance(entry.place, File) and entry.file.lower().endswith(_ARCHIVES):
                 yield from self._archive(Path(entry.place.path), Box(entry.file, f"{entry.file}/"))
@@ -95,6 +132,8 @@ class _Reader:
         for path, prefix in self._tables():
             self._add_table(path, prefix, by="file")
             self._records = True
+        for table in self._description.tables if self._description else ():
+            self._add_described(table)
         if self._dataset.columns and not self._records and not self._shards and not self._listing.has_records():
             raise ImprimaturError(
                 f"dataset {self._dataset.name!r}: columns are mapped, but {self._path} has no table", "set table"
@@ -120,7 +159,7 @@ class _Reader:
 
     def _parquet(self, entry: Entry) -> Iterator[Entry]:
         """The images in a Parquet file of a folder; a Parquet file without any is a table."""
-        path, box = self._path / entry.file, Box(entry.file, f"{entry.file}/")
+        path, box = Path(entry.place.path if isinstance(entry.place, File) else ""), Box(entry.file, f"{entry.file}/")
         try:
             holds_images = bool(image_column(path, self._image_column()))
         except ImprimaturError as error:
@@ -132,6 +171,11 @@ class _Reader:
         column = image_column(path, self._image_column())
         if not column:
             raise ImprimaturError(f"{path}: no column holds images", "set columns.image to the one that does")
+        names = column_names(path)
+        for ours, theirs in self._dataset.columns.items():
+            if theirs not in names:
+                fix = f"its columns are: {', '.join(names)}"
+                raise ImprimaturError(f"{path}: has no column {theirs!r} (columns.{ours})", fix)
         self._records = True
         yield from cell_entries(path, column, self._mapping, box)
 
@@ -196,6 +240,11 @@ class _Reader:
         if path.name.startswith(".table"):
             path.unlink()
 
+    def _add_described(self, table: Table) -> None:
+        dataset = self._dataset.model_copy(update={"columns": {**table.columns, **self._dataset.columns}})
+        self._listing.add_rows(read_rows(table.path, dataset), "base" if table.by_base else "file", self._of_row)
+        self._records = True
+
     def _of_row(self, row: Row) -> Entry:
         """A row that names no file seen: one that the scan passes over, or a reason why there is none."""
         written = row.fields["file"]
@@ -213,10 +262,19 @@ class _Reader:
         if table.is_file() and is_parquet(table) and not image_column(table) and "key" in column_names(table):
             self._shards.append((table, prefix))
 
-    def _is_statistics(self, file: str) -> bool:
+    def _is_statistics(self, root: Path, file: str) -> bool:
         """img2dataset writes 00000_stats.json beside 00000.tar."""
         stem = file.removesuffix("_stats.json")
-        return stem != file and (self._path / f"{stem}.tar").exists()
+        return stem != file and (root / f"{stem}.tar").exists()
 
     def _image_column(self) -> str:
         return self._dataset.columns.get("image", "")
+
+
+def is_archive(path: Path) -> bool:
+    """Is it, by its first bytes, a file with other files in it?"""
+    return bool(compression_of(path)) or is_zip(path) or is_tar(path) or is_parquet(path)
+
+
+def _held(containers: list[Container], member: str) -> bool:
+    return any(container.holds(member) for container in containers)

@@ -1,5 +1,6 @@
 """Every format that a dataset may come in: the same pictures, the same rights columns, the same decisions."""
 
+import hashlib
 import json
 import tarfile
 import zipfile
@@ -12,8 +13,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sqlalchemy import select
 
 from pipeline.catalog.assets import read_asset, read_inventory
+from pipeline.catalog.database import open_catalog
+from pipeline.catalog.tables import datasets
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.settings import DatasetSettings, WorkSettings
 from pipeline.core.workspace import Workspace
@@ -255,3 +259,126 @@ def test_a_compressed_tar_is_unpacked_once(tmp_path: Path) -> None:
     before = cached.stat().st_mtime_ns
     ingested(tar, tmp_path / "home")
     assert cached.stat().st_mtime_ns == before and tarfile.is_tarfile(cached)
+
+
+def croissant(licence: Any = "https://creativecommons.org/licenses/by/4.0/", **more: Any) -> dict[str, Any]:
+    """Images in a zip, their facts in a CSV beside it, joined by file name: Croissant's own example of the kind."""
+    images = {"fileSet": {"@id": "image-files"}}
+    table = {"fileObject": {"@id": "facts"}}
+    return {
+        "@context": {"@vocab": "https://schema.org/", "cr": "http://mlcommons.org/croissant/"},
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.1",
+        "name": "photos",
+        "license": licence,
+        "distribution": [
+            {
+                "@type": "cr:FileObject", "@id": "archive", "contentUrl": "photos.zip",
+                "encodingFormat": "application/zip", "sha256": more.pop("sha256", None),
+            },
+            {
+                "@type": "cr:FileSet", "@id": "image-files", "containedIn": {"@id": "archive"},
+                "encodingFormat": "image/jpeg", "includes": "images/*.jpg",
+            },
+            {"@type": "cr:FileObject", "@id": "facts", "contentUrl": "facts.csv", "encodingFormat": "text/csv"},
+        ],
+        "recordSet": [
+            {
+                "@type": "cr:RecordSet", "@id": "photos",
+                "field": [
+                    {"@id": "photos/name", "source": {**images, "extract": {"fileProperty": "filename"}}},
+                    {"@id": "photos/pixels", "dataType": "sc:ImageObject",
+                     "source": {**images, "extract": {"fileProperty": "content"}}},
+                    {"@id": "photos/file", "references": {"field": {"@id": "photos/name"}},
+                     "source": {**table, "extract": {"column": "picture"}}},
+                    {"@id": "photos/rights", "equivalentProperty": "sc:license",
+                     "source": {**table, "extract": {"column": "terms"}}},
+                    {"@id": "photos/author", "source": {**table, "extract": {"column": "made_by"}}},
+                ],
+            }
+        ],
+        **more,
+    }  # fmt: skip
+
+
+def described(place: Path, **more: Any) -> Path:
+    files = {f"images/{name}": data for name, data in members().items()}
+    archive = write_zip(place / "photos.zip", files | {"masks/0001.jpg": encoded(7), "README.txt": b"hello"})
+    names = {"file_name": "picture", "license": "terms", "author": "made_by"}
+    (place / "facts.csv").write_text(csv_text(names=names))
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    (place / "croissant.json").write_text(json.dumps(croissant(**{"sha256": digest, **more})))
+    return place / "croissant.json"
+
+
+def test_croissant_with_images_in_a_zip_and_facts_in_a_table(tmp_path: Path) -> None:
+    inventory = ingested(described(tmp_path), tmp_path / "home")
+    assert sorted(inventory.file) == [f"images/{stem}.jpg" for stem in DECISIONS], (
+        "masks are not the dataset's images"
+    )
+    assert decisions(inventory) == DECISIONS
+    whole = decisions(inventory, croissant()["license"])
+    assert whole["0004"] == ("allow", ["LICENCE_ALLOWS"]) and "LICENCE_CONFLICT" in whole["0002"][1]
+    assert list(inventory.set_index("file").loc["images/0005.jpg"].holders) == ["Di", "Ed"]
+
+
+def test_croissant_gives_the_dataset_its_licence(tmp_path: Path) -> None:
+    ingested(described(tmp_path), tmp_path / "home")
+    with open_catalog(Workspace(tmp_path / "home")).connect() as connection:
+        assert connection.execute(select(datasets.c.licence)).scalar() == croissant()["license"]
+
+
+def test_terms_in_odrl_go_to_a_person(tmp_path: Path) -> None:
+    terms = {"@type": "odrl:Offer", "odrl:permission": {"odrl:action": "DUO:0000042"}}
+    decided = decisions(ingested(described(tmp_path, usageInfo=terms), tmp_path / "home"))
+    assert decided["0001"] == ("review", ["METADATA_UNREADABLE"])
+    assert decided["0002"][0] == "deny"
+
+
+def test_croissant_over_parquet_as_hugging_face_writes_it(tmp_path: Path) -> None:
+    (tmp_path / "data/default/train").mkdir(parents=True)
+    write_images_parquet(tmp_path / "data/default/train/0000.parquet")
+    source = {"fileSet": {"@id": "parquet-files"}}
+    description = {
+        "@context": {"cr": "http://mlcommons.org/croissant/"},
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "distribution": [
+            {"@type": "cr:FileObject", "@id": "repo", "contentUrl": "https://huggingface.co/datasets/x/y",
+             "encodingFormat": "git+https", "sha256": "https://github.com/mlcommons/croissant/issues/80"},
+            {"@type": "cr:FileSet", "@id": "parquet-files", "containedIn": {"@id": "repo"},
+             "encodingFormat": "application/x-parquet", "includes": "default/*/*.parquet"},
+        ],
+        "recordSet": [{"@type": "cr:RecordSet", "@id": "default", "field": [
+            {"@id": "default/image", "dataType": "sc:ImageObject",
+             "source": {**source, "extract": {"column": "image"}, "transform": {"jsonPath": "bytes"}}},
+            {"@id": "default/licence", "source": {**source, "extract": {"column": "license"}}},
+        ]}],
+    }  # fmt: skip
+    (tmp_path / "data/croissant.json").write_text(json.dumps(description))
+    inventory = ingested(tmp_path / "data/croissant.json", tmp_path / "home")
+    assert decisions(inventory) == WITHOUT_HEADERS
+    assert next(iter(inventory.file)) == "default/train/0000.parquet/0001.jpg"
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"sha256": "0" * 64}, "does not have the SHA-256"),
+        ({"distribution": "none"}, "it has no distribution"),
+        ({"distribution": []}, "describes no files of images"),
+        (
+            {"distribution": [{"@type": "cr:FileObject", "@id": "a", "contentUrl": "../../x.png",
+                               "encodingFormat": "image/png"}]},
+            "is not a file of the dataset",
+        ),
+        (
+            {"distribution": [{"@type": "cr:FileObject", "@id": "a", "contentUrl": "https://example.com/x.png",
+                               "encodingFormat": "image/png"}]},
+            "a URL needs its sha256",
+        ),
+    ],
+)  # fmt: skip
+def test_faults_of_a_croissant_description_are_named(tmp_path: Path, more: Settings, words: str) -> None:
+    with pytest.raises(ImprimaturError, match=words):
+        ingested(described(tmp_path, **more), tmp_path / "home")
