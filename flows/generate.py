@@ -9,6 +9,7 @@ from prefect import flow
 from flows.audit import Audited, audit_stage
 from flows.job import Job, only_run
 from flows.progress import bar, timed_stage
+from flows.sources import chosen, decided_inputs, lay_out
 from flows.train import Model, train_stage
 from flows.withdraw import open_current_job, require_current
 from pipeline.catalog.assets import read_fingerprints
@@ -20,7 +21,7 @@ from pipeline.core.work import Job as ShardJob
 from pipeline.core.work import mapper, raise_failures
 from pipeline.core.workspace import Workspace
 from pipeline.credentials.batch import publish, stamp_shard, stamping_jobs
-from pipeline.generators.batch import batch_jobs, generate_shard
+from pipeline.generators.batch import VariedSource, batch_jobs, generate_shard
 from pipeline.screening.gate import screen
 
 
@@ -34,11 +35,26 @@ def generate_stage(job: Job, model: Model) -> list[Path]:
     require_current(job, model.id)
     with timed_stage("generate", job.account) as stage:
         folder = job.folder / "generated"
-        jobs = batch_jobs(model.folder, model.weights_sha256, job.settings.batch, batch_seed(job), folder)
+        sources, strength = varied_sources(job, folder)
+        batch, seed = job.settings.batch, batch_seed(job)
+        jobs = batch_jobs(model.folder, model.weights_sha256, batch, seed, folder, sources, strength)
         _map(job, "generating", generate_shard, jobs)
         stage.taken = stage.given = job.settings.batch.count
-        stage.note = f"batch {job.run.id}, seed {batch_seed(job)}"
+        stage.note = f"batch {job.run.id}, seed {seed}"
+        if sources:
+            stage.note += f", variations of {len(sources):,} licensed pictures at strength {strength:g}"
     return [Path(shard["out"]) for shard in jobs]
+
+
+def varied_sources(job: Job, folder: Path) -> tuple[list[VariedSource], float]:
+    """The licensed pictures that the batch varies, laid out below `folder`, and how strongly; else none."""
+    asked = job.settings.batch.variations
+    if asked is None:
+        return [], 0.0
+    inputs = decided_inputs(job.workspace, asked.dataset, job.settings.commercial, job.policy, job.run.as_of)
+    picked = chosen(inputs, asked.classes, job.settings.batch.count, batch_seed(job))
+    background = next(dataset.background for dataset in job.settings.datasets if dataset.name == asked.dataset)
+    return lay_out(job.workspace, picked, background, folder), asked.strength
 
 
 def screen_stage(job: Job, audited: Audited, generated: list[Path]) -> Path:

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import Config, Home, Json, emit
+from flows.cli.options import Config, Home, Json, PolicyFile, PurposeOption, emit
+from pipeline.core.errors import ImprimaturError
 from pipeline.core.workspace import Workspace
 
 app = typer.Typer()
@@ -39,12 +40,28 @@ def generate(
     count: Annotated[int, typer.Option("--count", min=1, help="How many images.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the images and outputs.parquet.")],
     seed: Annotated[int, typer.Option("--seed", help="The batch's seed.")] = 0,
-    classes: Annotated[list[str] | None, typer.Option("--class", help="Only these classes.")] = None,
+    classes: Annotated[
+        list[str] | None, typer.Option("--class", help="Only these classes: NAME, or NAME=SHARE.")
+    ] = None,
+    guidance: Annotated[float, typer.Option("--guidance", min=1.0, help="Towards the class: 1 is none.")] = 1.5,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Vary this picture, licensed as generator input.")
+    ] = None,
+    strength: Annotated[float, typer.Option("--strength", help="Of variations: 0.4 keeps most, 1 nothing.")] = 0.4,
+    purpose: PurposeOption = "generate_input:commercial",
+    policy: PolicyFile = None,
+    between: Annotated[
+        list[int] | None, typer.Option("--between", help="Twice: interpolate between these image numbers.")
+    ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
     """Sample images, unscreened and unstamped: image k depends only on the model, the seed and k."""
-    from flows.commands.models import generate_images
+    from flows.commands.models import Asked, generate_images
 
-    table = generate_images(Workspace.at(home), model, count, seed, classes or [], out)
+    ends = between or []
+    if len(ends) not in (0, 2) or (ends and source):
+        raise ImprimaturError("--between: give it twice, and without --from", "--between 3 --between 8")
+    asked = Asked(count, seed, classes or [], guidance, source, strength, purpose, policy, ends)
+    table = generate_images(Workspace.at(home), model, asked, out)
     emit({"model": model, "count": len(table), "out": str(out)}, as_json, f"{len(table):,} images in {out}")

@@ -1,6 +1,7 @@
 """Train and sample."""
 
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,19 @@ from flows.commands.given import given_credentials, validated
 from flows.commands.rights import snapshot_datasets
 from flows.commands.withdrawals import require_clear
 from flows.progress import console
+from pipeline.catalog.assets import read_inventory
 from pipeline.catalog.database import open_catalog
+from pipeline.catalog.records import dataset_names
+from pipeline.core.digests import file_sha256
 from pipeline.core.errors import ImprimaturError
+from pipeline.core.moments import now
 from pipeline.core.settings import BatchSettings, ModelSettings, load_job
 from pipeline.core.shards import read_table, write_bytes, write_table
 from pipeline.core.workspace import Workspace
 
 if TYPE_CHECKING:
     from flows.train import Model
+    from pipeline.generators.batch import VariedSource
 
 
 def train_on(
@@ -47,26 +53,92 @@ def train_on(
     return model, trained_model(model.folder).metrics
 
 
-def generate_images(
-    workspace: Workspace, model: str, count: int, seed: int, classes: list[str], out: Path
-) -> pd.DataFrame:
-    """Sample images into `out` with outputs.parquet beside them."""
+@dataclass(frozen=True)
+class Asked:
+    """What `imprimatur generate` was asked for."""
+
+    count: int
+    seed: int
+    classes: list[str]  # NAME, or NAME=SHARE
+    guidance: float
+    source: Path | None = None  # a picture to vary
+    strength: float = 0.4
+    purpose: str = "generate_input:commercial"  # for which the picture must be licensed
+    policy: Path | None = None
+    between: list[int] = field(default_factory=list)  # two image numbers to interpolate between
+
+
+def generate_images(workspace: Workspace, model: str, asked: Asked, out: Path) -> pd.DataFrame:
+    """Sample images, variations or an interpolation into `out`, with outputs.parquet (tables.GENERATED) beside them.
+
+    Raises NeedsPerson for a source that is not licensed as generator input, ImprimaturError for an unknown one.
+    """
     from pipeline.catalog.records import model_row
     from pipeline.catalog.tables import GENERATED
     from pipeline.generators.batch import batch_jobs, generate_shard
 
     row = model_row(open_catalog(workspace), model)
     _warn(require_clear(workspace, "model", model))
-    batch = BatchSettings(count=count, classes=classes)
+    batch = BatchSettings(count=asked.count, classes=class_mix(asked.classes), guidance=asked.guidance)
     with tempfile.TemporaryDirectory() as scratch:
-        jobs = batch_jobs(workspace.model(model), row.weights_sha256, batch, seed, Path(scratch))
+        folder = Path(scratch)
+        sources = [_licensed(workspace, asked, folder)] if asked.source else []
+        jobs = batch_jobs(
+            workspace.model(model),
+            row.weights_sha256,
+            batch,
+            asked.seed,
+            folder,
+            sources,
+            asked.strength,
+            asked.between,
+        )
         for job in jobs:
             generate_shard(job)
         table = pd.concat([read_table(Path(job["out"])) for job in jobs], ignore_index=True)
     for index, image in zip(table["index"], table.image, strict=True):
-        write_bytes(out / f"{model}-{seed}-{index:06d}.png", image)
+        write_bytes(out / f"{model}-{asked.seed}-{index:06d}.png", image)
     write_table(out / "outputs.parquet", table, GENERATED)
     return table
+
+
+def class_mix(classes: list[str]) -> list[str] | dict[str, float]:
+    """`NAME` options as they are; `NAME=SHARE` options as shares. Raises ImprimaturError when both are given."""
+    parted = [name.rpartition("=") for name in classes]
+    try:
+        shares = {name: float(share) for name, mark, share in parted if mark}
+    except ValueError:
+        return classes  # an equals sign that belongs to the name
+    if shares and len(shares) < len(classes):
+        raise ImprimaturError("--class: some have a share and some have none", "write NAME=SHARE for each of them")
+    return shares or classes
+
+
+def _licensed(workspace: Workspace, asked: Asked, folder: Path) -> "VariedSource":
+    """The asset that is to be varied, if the rights allow it, laid out below `folder`."""
+    from flows.commands.rights import parse_purpose
+    from flows.sources import decided_inputs, lay_out
+    from pipeline.rights.policy import load_policy
+
+    path = asked.source
+    if path is None or not path.is_file():
+        raise ImprimaturError(f"--from {path}: no such file", "name a picture")
+    if not 0 < asked.strength <= 1:
+        raise ImprimaturError(f"--strength: {asked.strength:g} is not in (0, 1]", "0.4 keeps most, 0.8 little")
+    purpose, digest = parse_purpose(asked.purpose), file_sha256(path)
+    found = []
+    for dataset in dataset_names(open_catalog(workspace)):
+        if (read_inventory(workspace, dataset, ["asset"]).asset == digest).any():
+            inputs = decided_inputs(workspace, dataset, purpose.commercial, load_policy(asked.policy), now())
+            found.append(inputs[inputs.asset == digest])
+    if not found:
+        raise ImprimaturError(
+            f"--from {path}: no asset of this workspace, so nothing is known of its rights",
+            "ingest it with its licence first: imprimatur ingest SOURCE --dataset NAME",
+        )
+    everywhere = pd.concat(found)
+    worst = everywhere[everywhere.decision != "allow"]
+    return lay_out(workspace, (worst if len(worst) else everywhere).head(1), (255, 255, 255), folder)[0]
 
 
 def _warn(words: str) -> None:

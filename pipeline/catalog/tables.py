@@ -87,7 +87,9 @@ SELECTION = pa.schema(  # one row per accepted asset: what went into a snapshot,
 GENERATED = pa.schema(
     [
         ("index", pa.int64()),  # k
-        ("label", pa.string()),
+        ("label", pa.string()),  # the class that was asked for
+        ("recognised", pa.string()),  # the class that the recognition CNN sees, "" when it knows none
+        ("source", pa.string()),  # asset that the image is a variation of, "" when of none
         ("pixels", pa.string()),  # pixel digest of the image as published but for watermark
         ("image", pa.binary()),  # PNG, RGB
     ]

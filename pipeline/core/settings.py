@@ -79,6 +79,15 @@ class ModelSettings(Settings):
     learning_rate: float = Field(2e-3, gt=0)
     width: int = Field(32, ge=8)
     seed: int = 0
+    solver: Literal["euler", "midpoint"] = "euler"  # how flows are integrated; midpoint takes twice as long
+
+
+class VariationSettings(Settings):
+    """The batch varies given pictures: image k varies asset k, in turn, of those licensed as generator input."""
+
+    dataset: Slug
+    strength: float = Field(0.4, gt=0, le=1)  # near 0 the picture itself, 1 another one of its class
+    classes: list[str] = []  # only assets with these labels
 
 
 class BatchSettings(Settings):
@@ -87,7 +96,8 @@ class BatchSettings(Settings):
     count: int = Field(120, ge=1)
     seed: int = 0
     guidance: float = Field(1.5, ge=1.0)
-    classes: list[str] = []  # empty: every class in equal parts
+    classes: list[str] | dict[str, float] = []  # in turn (empty: every class), or each with its share
+    variations: VariationSettings | None = None
     scale: int = Field(1, ge=1, le=8)  # whole-number enlargement of small images before they are stamped
     resample: Literal["lanczos", "nearest"] = "lanczos"  # how they are enlarged; nearest keeps pixel art crisp
     format: Literal["png", "jpeg", "webp", "avif", "tiff", "gif"] = "png"
@@ -206,6 +216,8 @@ class JobSettings(Settings):
         names = [dataset.name for dataset in self.datasets]
         if len(set(names)) < len(names):
             raise ValueError("datasets: two of them have the same name")
+        if self.batch.variations and self.batch.variations.dataset not in names:
+            raise ValueError(f"batch.variations: {self.batch.variations.dataset!r} is none of the datasets")
         return self
 
 

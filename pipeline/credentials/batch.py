@@ -3,12 +3,15 @@
 Files are laid out in a staging folder, which becomes the batch's images and quarantine only when it is whole.
 """
 
+import io
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from PIL import Image
 from sqlalchemy import Engine
 
+from pipeline.catalog.decode import decode
 from pipeline.catalog.records import record_outputs
 from pipeline.catalog.tables import STAMPED
 from pipeline.core.digests import json_digest, sha256
@@ -26,11 +29,12 @@ from pipeline.core.shards import (
 )
 from pipeline.core.workspace import Workspace
 from pipeline.credentials.identity import Identity, ensure_identity
-from pipeline.credentials.images import SUFFIXES, Format
-from pipeline.credentials.manifest import Link, OutputFacts
+from pipeline.credentials.images import SUFFIXES, Format, mime_of
+from pipeline.credentials.manifest import Link, OutputFacts, Source
 from pipeline.credentials.repository import store_path
 from pipeline.credentials.sidecars import read_sidecar, sidecar_path
 from pipeline.credentials.stamp import Stamped, stamp
+from pipeline.generators.batch import source_path
 
 STAGING = "staging"
 
@@ -120,7 +124,8 @@ def _stamp_one(
         return _row(index, file, image["image"])
     name = f"{job['facts']['batch']}-{index:06d}{SUFFIXES[format]}"
     facts = OutputFacts(title=name, when=now(), index=index, label=image["label"], verdict=verdict, **job["facts"])
-    stamped = stamp(image["image"], facts, model, identity, settings, format)
+    source = _source(source_path(Path(job["generated"]).parent, image["source"])) if image["source"] else None
+    stamped = stamp(image["image"], facts, model, identity, settings, format, source)
     file = f"{'quarantine' if stamped.reasons else 'images'}/{name}"
     write_bytes(Path(job["staging"]) / file, stamped.data)
     if stamped.manifest_store and settings.placement == "sidecar":
@@ -128,6 +133,17 @@ def _stamp_one(
     if stamped.manifest_store:
         write_bytes(store_path(workspace, stamped.output), stamped.manifest_store)
     return _row(index, file, stamped.data, stamped, facts.when)
+
+
+def _source(path: Path) -> Source:
+    """The picture that an output varies, as its parent; of a format that C2PA does not know (raw arrays), a PNG."""
+    data = path.read_bytes()
+    mime = mime_of(data)
+    if mime:
+        return Source(data, mime)
+    stream = io.BytesIO()
+    Image.fromarray(decode(data, arrays=True).rgb((255, 255, 255))).save(stream, "PNG")
+    return Source(stream.getvalue(), "image/png")
 
 
 def _row(index: int, file: str, data: bytes, stamped: Stamped | None = None, when: str = "") -> dict[str, Any]:

@@ -30,20 +30,46 @@ def flow_loss(network: UNet | ConditionalMLP, data: Tensor, labels: Tensor, rand
     return functional.mse_loss(network(mixed, time, labels).float() / left, data / left)
 
 
-def integrate(network: UNet | ConditionalMLP, noise: Tensor, labels: Tensor, guidance: float, steps: int) -> Tensor:
-    """Carry noise (N, ...) along the learned velocity from t = 0 to 1 in equal Euler steps."""
-    x = noise
-    anything = torch.full_like(labels, network.embed.label.num_embeddings - 1)
+def integrate(
+    network: UNet | ConditionalMLP, noise: Tensor, labels: Tensor, guidance: float, steps: int,
+    solver: str = "euler", start: float = 0.0,
+) -> Tensor:  # fmt: skip
+    """Carry x (N, ...) along the learned velocity from t = start to 1 in equal steps, by Euler or midpoint rule."""
+    x, length = noise, (1 - start) / steps
     for step in range(steps):
-        time = torch.full((len(x),), step / steps)
-        if guidance == 1.0:
-            image = network(x, time, labels).float()
+        time = start + step * length
+        image = _guided(network, x, time, labels, guidance)
+        if solver == "midpoint" and step < steps - 1:  # the last one would ask for the velocity where t is almost 1
+            middle = x + (image - x) / (1 - time) * length / 2
+            later = time + length / 2
+            velocity = (_guided(network, middle, later, labels, guidance) - middle) / (1 - later)
+            x = x + velocity * length
         else:
-            both = network(torch.cat([x, x]), torch.cat([time, time]), torch.cat([labels, anything])).float()
-            towards, free = both.chunk(2)
-            image = free + guidance * (towards - free)
-        x = x + (image - x) / (steps - step)  # velocity times step length
+            x = x + (image - x) / (steps - step)  # velocity times step length
     return x
+
+
+def _guided(network: UNet | ConditionalMLP, x: Tensor, time: float, labels: Tensor, guidance: float) -> Tensor:
+    """The image that the network expects, drawn on from the one without a class (Ho & Salimans 2022)."""
+    times = torch.full((len(x),), time)
+    if guidance == 1.0:
+        plain: Tensor = network(x, times, labels).float()
+        return plain
+    anything = torch.full_like(labels, network.embed.label.num_embeddings - 1)
+    both = network(torch.cat([x, x]), torch.cat([times, times]), torch.cat([labels, anything])).float()
+    towards, free = both.chunk(2)
+    image: Tensor = free + guidance * (towards - free)
+    return image
+
+
+def vary(
+    network: UNet | ConditionalMLP, data: Tensor, noise: Tensor, labels: Tensor, strength: float, guidance: float,
+    steps: int,
+) -> Tensor:  # fmt: skip
+    """Noise data (N, ...) to time 1 - strength and carry it back; the fewer steps, the shorter the way."""
+    start = 1 - strength
+    mixed = torch.lerp(noise, data, start)
+    return integrate(network, mixed, labels, guidance, max(2, round(steps * strength)), start=start)
 
 
 def patch_side(size: int) -> int:
@@ -76,5 +102,12 @@ class FlowMatching(Generator):
 
     def sample(self, noise: Tensor, labels: Tensor, guidance: float) -> Tensor:
         """See Generator.sample."""
-        patches = integrate(self.network, noise, labels, guidance, self.euler_steps)
+        return self._images(integrate(self.network, noise, labels, guidance, self.euler_steps, self.settings.solver))
+
+    def variations(self, images: Tensor, noise: Tensor, labels: Tensor, strength: float, guidance: float) -> Tensor:
+        """See Generator.variations: noised to time 1 - strength and carried back (SDEdit, Meng et al. 2022)."""
+        patches = functional.pixel_unshuffle(images, self.patch)
+        return self._images(vary(self.network, patches, noise, labels, strength, guidance, self.euler_steps))
+
+    def _images(self, patches: Tensor) -> Tensor:
         return (functional.pixel_shuffle(patches, self.patch) / 2 + 0.5).clamp(0, 1)

@@ -119,3 +119,9 @@ class LatentGAN(Generator):
     def sample(self, noise: Tensor, labels: Tensor, guidance: float) -> Tensor:
         """See Generator.sample; a GAN has no guidance."""
         return self.autoencoder.decode(self.generator(noise, labels))
+
+    def variations(self, images: Tensor, noise: Tensor, labels: Tensor, strength: float, guidance: float) -> Tensor:
+        """See Generator.variations: the image's latent turned towards a generated one, at equal length."""
+        turn = torch.tensor(strength * torch.pi / 2)
+        made = self.generator(noise, labels)
+        return self.autoencoder.decode(self.autoencoder.latents(images) * turn.cos() + made * turn.sin())

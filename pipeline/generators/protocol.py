@@ -62,3 +62,11 @@ class Generator(nn.Module, ABC):
 
         `guidance` >= 1 sharpens towards the class where the model knows how; nothing else is random.
         """
+
+    def variations(self, images: Tensor, noise: Tensor, labels: Tensor, strength: float, guidance: float) -> Tensor:
+        """Variations (N, C, H, W) in [0, 1] of images in [-1, 1], from noise and labels as in `sample`.
+
+        `strength` in (0, 1]: near 0 the image itself, 1 another one of its class. Raises NotImplementedError where a
+        model cannot.
+        """
+        raise NotImplementedError

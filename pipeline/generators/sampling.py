@@ -7,7 +7,7 @@ last one padded, and the thread count is one. More processes, not more threads, 
 import difflib
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +15,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.settings import ModelSettings
 from pipeline.core.shards import write_bytes
 from pipeline.generators.build import build_generator
+from pipeline.generators.classifier import Classifier, as_tensor
 from pipeline.generators.plan import threads
 from pipeline.generators.protocol import Generator
-from pipeline.generators.record import WEIGHTS, check_weights
+from pipeline.generators.record import CLASSIFIER, WEIGHTS, check_weights, read_record
 
 BATCH = 16  # images computed together, always
 
@@ -55,6 +58,17 @@ def load_model(folder: Path) -> Sampler:
     return Sampler(generator, settings, record["class_names"], record["weights_sha256"], dtype)
 
 
+def load_classifier(folder: Path) -> Classifier:
+    """The recognition CNN that was trained beside a model. Raises ImprimaturError when it is missing or damaged."""
+    about = read_record(folder)
+    classifier = Classifier(about["settings"]["channels"], about["class_names"])
+    try:
+        classifier.load_state_dict(load_file(folder / CLASSIFIER))
+    except (OSError, SafetensorError, RuntimeError):
+        raise ImprimaturError(f"{folder / CLASSIFIER}: missing or damaged", "restore it, or train again") from None
+    return classifier.eval().requires_grad_(False)
+
+
 @dataclass(frozen=True)
 class Sampled:
     """Images and the class that each was asked to be."""
@@ -63,10 +77,14 @@ class Sampled:
     labels: list[str]
 
 
-def labels_of(model: Sampler, indices: Sequence[int], classes: Sequence[str] = ()) -> NDArray[np.int64]:
-    """The label number of each image k: `classes` in turn (all classes when empty). (len(indices),) int64.
+Mix = Sequence[str] | Mapping[str, float]
 
-    Raises ImprimaturError for a class that the model does not know.
+
+def labels_of(model: Sampler, indices: Sequence[int], classes: Mix = ()) -> NDArray[np.int64]:
+    """The label number of each image k, (len(indices),) int64: `classes` in turn (all classes when empty), or each
+    with its share, spread evenly. It depends on k and `classes` alone.
+
+    Raises ImprimaturError for a class that the model does not know, or shares that are none.
     """
     names = list(classes) or model.class_names
     for name in names:
@@ -76,17 +94,23 @@ def labels_of(model: Sampler, indices: Sequence[int], classes: Sequence[str] = (
                 f"classes: the model knows no class {name!r}",
                 f"did you mean {close[0]!r}?" if close else f"known classes: {', '.join(model.class_names)}",
             )
-    numbers = [model.class_names.index(name) for name in names]
-    return np.array([numbers[k % len(numbers)] for k in indices], np.int64)
+    numbers = np.array([model.class_names.index(name) for name in names], np.int64)
+    if not isinstance(classes, Mapping) or not classes:
+        in_turn: NDArray[np.int64] = numbers[np.array(indices, np.int64) % len(numbers)]
+        return in_turn
+    shares = np.array(list(classes.values()), np.float64)
+    if not (np.isfinite(shares).all() and (shares >= 0).all() and shares.sum() > 0):
+        raise ImprimaturError("classes: the shares must be positive numbers", "write for example {Bag: 2, Shirt: 1}")
+    golden = (np.array(indices, np.float64) + 0.5) * 0.6180339887498949 % 1  # fills [0, 1) evenly, in any order
+    places = np.searchsorted(np.cumsum(shares) / shares.sum(), golden, side="right")
+    mixed: NDArray[np.int64] = numbers[places.clip(max=len(numbers) - 1)]
+    return mixed
 
 
-def sample(
-    model: Sampler, seed: int, indices: Sequence[int], classes: Sequence[str] = (), guidance: float = 1.0
-) -> Sampled:
+def sample(model: Sampler, seed: int, indices: Sequence[int], classes: Mix = (), guidance: float = 1.0) -> Sampled:
     """Image k for each k of `indices`; it depends only on (model digest, seed, k), `classes` and `guidance`.
 
-    The class of image k is number k of `classes` in turn (of all classes when empty). Raises ImprimaturError for a
-    class that the model does not know.
+    Its class is that of `labels_of`, which see for what is raised.
     """
     labels = labels_of(model, indices, classes)
     return Sampled(draw(model, seed, indices, labels, guidance), [model.class_names[label] for label in labels])
@@ -96,13 +120,50 @@ def draw(
     model: Sampler, seed: int, indices: Sequence[int], labels: NDArray[np.int64], guidance: float
 ) -> NDArray[np.uint8]:
     """Images (N, size, size, channels) uint8: image k of `indices`, of the class number given for it."""
-    settings = model.settings
-    images = np.empty((len(indices), settings.size, settings.size, settings.channels), np.uint8)
-    with threads(1), torch.inference_mode():
-        for start in range(0, len(indices), BATCH):
-            rows = slice(start, min(start + BATCH, len(indices)))
-            images[rows] = _batch(model, seed, indices[rows], labels[rows], guidance)
-    return images
+
+    def make(noise: Tensor, wanted: Tensor, _rows: Tensor) -> Tensor:
+        return model.generator.sample(noise, wanted, guidance)
+
+    return _in_batches(model, [_noise(model, seed, k) for k in indices], labels, make)
+
+
+def vary(
+    model: Sampler, sources: NDArray[np.uint8], strength: float, seed: int, indices: Sequence[int],
+    labels: NDArray[np.int64], guidance: float,
+) -> NDArray[np.uint8]:  # fmt: skip
+    """Variations (N, size, size, channels) uint8 of one image each, the same shape; their noise is that of `draw`.
+
+    Raises ImprimaturError when the model cannot vary images, or for a strength outside (0, 1].
+    """
+    if not 0 < strength <= 1:
+        raise ImprimaturError(f"strength: {strength} is not in (0, 1]", "0.4 keeps most of a picture, 0.8 little")
+    images = as_tensor(sources)
+
+    def make(noise: Tensor, wanted: Tensor, rows: Tensor) -> Tensor:
+        return model.generator.variations(images[rows], noise, wanted, strength, guidance)
+
+    try:
+        return _in_batches(model, [_noise(model, seed, k) for k in indices], labels, make)
+    except NotImplementedError:
+        raise ImprimaturError(
+            f"a model of kind {model.settings.kind} cannot vary a picture", "use flow_matching, vae or gan"
+        ) from None
+
+
+def interpolate(
+    model: Sampler, seed: int, ends: tuple[int, int], count: int, label: int, guidance: float
+) -> NDArray[np.uint8]:
+    """`count` images (N, size, size, channels) uint8 on the great circle from the noise of one image to another's."""
+    first, last = (_noise(model, seed, k) for k in ends)
+    cosine = torch.cosine_similarity(first.flatten(), last.flatten(), dim=0)
+    angle = torch.acos(cosine.clamp(-1 + 1e-6, 1 - 1e-6))
+    ways = torch.linspace(0, 1, count) * angle
+    noise = [((angle - way).sin() * first + way.sin() * last) / angle.sin() for way in ways]
+
+    def make(noise: Tensor, wanted: Tensor, _rows: Tensor) -> Tensor:
+        return model.generator.sample(noise, wanted, guidance)
+
+    return _in_batches(model, noise, np.full(count, label, np.int64), make)
 
 
 def sample_grid(model: Sampler, path: Path, columns: int = 8, rows: int = 10) -> Path:
@@ -126,20 +187,25 @@ def grid_png(images: NDArray[np.uint8], columns: int) -> bytes:
     return stream.getvalue()
 
 
-def _batch(
-    model: Sampler, seed: int, indices: Sequence[int], labels: NDArray[np.int64], guidance: float
+def _in_batches(
+    model: Sampler, noise: list[Tensor], labels: NDArray[np.int64], make: Callable[[Tensor, Tensor, Tensor], Tensor]
 ) -> NDArray[np.uint8]:
-    """One batch, padded to BATCH by repeating its last image."""
-    padded = [*indices, *[indices[-1]] * (BATCH - len(indices))]
-    wanted = np.concatenate([labels, np.repeat(labels[-1:], BATCH - len(labels))])
-    noise = torch.stack([_noise(model, seed, k) for k in padded])
-    with torch.autocast("cpu", torch.bfloat16, enabled=model.dtype == "bfloat16"):
-        images = model.generator.sample(noise, torch.from_numpy(wanted), guidance)
-    levels = (images.float() * 255).round().clamp(0, 255).to(torch.uint8)
-    return levels.permute(0, 2, 3, 1).numpy()[: len(indices)]
+    """Images as uint8, in batches of one shape: the last is padded by repeating its last image."""
+    settings = model.settings
+    images = np.empty((len(noise), settings.size, settings.size, settings.channels), np.uint8)
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=model.dtype == "bfloat16")
+    with threads(1), torch.inference_mode(), autocast:
+        for start in range(0, len(noise), BATCH):
+            rows = np.arange(start, start + BATCH).clip(max=len(noise) - 1)
+            made = make(
+                torch.stack([noise[row] for row in rows]), torch.from_numpy(labels[rows]), torch.from_numpy(rows)
+            )
+            levels = (made.float() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+            images[start : start + BATCH] = levels[: len(noise) - start]
+    return images
 
 
-def _noise(model: Sampler, seed: int, k: int) -> torch.Tensor:
+def _noise(model: Sampler, seed: int, k: int) -> Tensor:
     """Standard normal noise of image k. A hash, not seed + k: overlapping batches share no image."""
     digest = hashlib.blake2b(f"{model.weights_sha256}:{seed}:{k}".encode(), digest_size=8).digest()
     random = torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)

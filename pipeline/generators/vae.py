@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.core.settings import ModelSettings
-from pipeline.generators.flow_matching import flow_loss, integrate, patch_side
+from pipeline.generators.flow_matching import flow_loss, integrate, patch_side, vary
 from pipeline.generators.layers import ConditionalMLP, ResidualBlock, halvings, multiple_of_eight
 from pipeline.generators.protocol import Generator, Objective, Stage
 
@@ -73,6 +73,10 @@ class Autoencoder(nn.Module):
         latents = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=random)
         return (latents - self.mean) / self.scale
 
+    def latents(self, images: Tensor) -> Tensor:
+        """Standardised latents (N, latent) of images (N, C, H, W) in [-1, 1]: their means."""
+        return (self.encode(images)[0] - self.mean) / self.scale
+
     def decode(self, standardised: Tensor) -> Tensor:
         """Images in [0, 1] from standardised latents (N, latent)."""
         images: Tensor = self.decoder(standardised * self.scale + self.mean).float()
@@ -105,7 +109,13 @@ class VAE(Generator):
 
     def sample(self, noise: Tensor, labels: Tensor, guidance: float) -> Tensor:
         """See Generator.sample."""
-        return self.autoencoder.decode(integrate(self.prior, noise, labels, guidance, self.euler_steps))
+        latents = integrate(self.prior, noise, labels, guidance, self.euler_steps, self.settings.solver)
+        return self.autoencoder.decode(latents)
+
+    def variations(self, images: Tensor, noise: Tensor, labels: Tensor, strength: float, guidance: float) -> Tensor:
+        """See Generator.variations: as in flow matching, but over latents; keeps outline and tone, not the grain."""
+        latents = self.autoencoder.latents(images)
+        return self.autoencoder.decode(vary(self.prior, latents, noise, labels, strength, guidance, self.euler_steps))
 
 
 def _encoder(channels: int, widths: list[int], side: int, outputs: int) -> nn.Sequential:

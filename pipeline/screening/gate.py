@@ -33,7 +33,8 @@ def screen(
     `known`: every accepted asset of the run's datasets, used or not: asset, phash, flatness, thumbnail, decision
     (allow | review | deny, as it is now) and trained (bool). `earlier`: published outputs of earlier batches: output,
     phash, flatness, thumbnail, pixels. An image passes when no reason applies. Its verdict depends on other images of
-    the batch only as their duplicate, and only on those with a lower index.
+    the batch only as their duplicate, and only on those with a lower index. A variation may be a near copy of its
+    own `source`, which was licensed to be varied, and of nothing else.
     """
     known, earlier = known.reindex(columns=_KNOWN), earlier.reindex(columns=_EARLIER)  # an empty table may lack them
     prints, readable = _fingerprints(generated["image"])
@@ -54,7 +55,8 @@ def screen(
     training = np.flatnonzero(known["trained"].to_numpy(dtype=bool))
     of_training = guard.among(training).query(pictures)
     of_barred = guard.among(np.flatnonzero(~allowed)).query(pictures)
-    _add(reasons, shown & of_training.copies, ScreeningReason.NEAR_COPY_OF_TRAINING)
+    copies = of_training.copies & ~_of_their_source(of_training, generated, known["asset"].to_numpy()[training])
+    _add(reasons, shown & copies, ScreeningReason.NEAR_COPY_OF_TRAINING)
     _add(reasons, shown & of_barred.copies, ScreeningReason.NEAR_COPY_OF_BARRED)
     if len(training):
         nearest_allowed = allowed[training[of_training.indices[:, 0]]]
@@ -119,6 +121,14 @@ def _duplicates(
         in_batch[row] = group in seen
         seen |= {group} - {-1}
     return of_earlier, in_batch
+
+
+def _of_their_source(nearest: Nearest, generated: pd.DataFrame, assets: NDArray[np.object_]) -> NDArray[np.bool_]:
+    """Which images are nearest to the very asset that they vary: they may be, for it is licensed to be varied."""
+    if "source" not in generated or not nearest.indices.shape[1]:
+        return np.zeros(len(generated), dtype=bool)
+    same: NDArray[np.bool_] = assets[nearest.indices[:, 0]] == generated["source"].to_numpy()
+    return same
 
 
 def _add(reasons: Reasons, where: NDArray[np.bool_], reason: ScreeningReason) -> None:

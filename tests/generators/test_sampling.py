@@ -12,7 +12,7 @@ from test_training import KINDS, striped_set, tiny
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.merkle import merkle_root
 from pipeline.generators.plan import threads
-from pipeline.generators.sampling import load_model, sample
+from pipeline.generators.sampling import draw, interpolate, labels_of, load_model, sample, vary
 from pipeline.generators.training import train
 
 
@@ -75,3 +75,44 @@ def test_altered_weights_are_refused(folder: Path, tmp_path: Path) -> None:
 def test_a_folder_without_a_model_is_named(tmp_path: Path) -> None:
     with pytest.raises(ImprimaturError, match="holds no finished model"):
         load_model(tmp_path)
+
+
+def test_classes_by_share_are_spread_evenly_and_depend_on_k_alone(folder: Path) -> None:
+    model = load_model(folder)
+    mix = {"across": 3.0, "down": 1.0}
+    labels = labels_of(model, range(400), mix)
+    assert abs((labels == 0).mean() - 0.75) < 0.01
+    assert abs((labels[100:140] == 0).mean() - 0.75) < 0.1
+    assert np.array_equal(labels_of(model, [7, 300], mix), labels[[7, 300]])
+    assert (labels_of(model, range(50), {"down": 1, "across": 0}) == 1).all()
+    with pytest.raises(ImprimaturError, match="shares must be positive"):
+        labels_of(model, [0], {"down": -1.0})
+
+
+def test_variations_keep_more_of_the_picture_the_weaker_they_are(folder: Path) -> None:
+    model, sources = load_model(folder), np.repeat(striped_set().pixels[3:4], 20, axis=0)
+    labels = np.ones(20, np.int64)
+    weak, strong = (vary(model, sources, strength, 0, range(20), labels, 1.0) for strength in (0.2, 1.0))
+    assert weak.shape == (20, 16, 16, 3)
+    anchor = vary(model, sources[:1], 0.01, 0, [0], labels[:1], 1.0).astype(
+        float
+    )  # what the model makes of it at least
+    assert np.abs(weak - anchor).mean() < np.abs(strong - anchor).mean()
+    assert weak[:5].std(axis=0).mean() < strong[:5].std(axis=0).mean()
+
+
+def test_variation_k_does_not_depend_on_its_company(folder: Path) -> None:
+    model, sources = load_model(folder), np.repeat(striped_set().pixels[3:4], 20, axis=0)
+    together = vary(model, sources, 0.5, 7, range(20), np.ones(20, np.int64), 1.5)
+    assert np.array_equal(vary(model, sources[:1], 0.5, 7, [18], np.ones(1, np.int64), 1.5)[0], together[18])
+    with pytest.raises(ImprimaturError, match=r"strength: 1\.5 is not in"):
+        vary(model, sources[:1], 1.5, 7, [0], np.ones(1, np.int64), 1.5)
+
+
+def test_an_interpolation_starts_and_ends_at_its_images(folder: Path) -> None:
+    model = load_model(folder)
+    way = interpolate(model, 7, (3, 8), 9, 1, 1.0).astype(int)
+    ends = draw(model, 7, [3, 8], np.ones(2, np.int64), 1.0).astype(int)
+    assert np.abs(way[[0, -1]] - ends).max() <= 1
+    steps = np.abs(np.diff(way, axis=0)).mean(axis=(1, 2, 3))
+    assert steps.max() <= np.abs(ends[1] - ends[0]).mean() + 1
