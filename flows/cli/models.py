@@ -36,12 +36,13 @@ def train(
 
 @app.command()
 def generate(
-    model: Annotated[str, typer.Option("--model", help="A model's id.")],
+    model: Annotated[str, typer.Option("--model", help="A model's id, or a folder of a diffusers pipeline.")],
     count: Annotated[int, typer.Option("--count", min=1, help="How many images.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the images and outputs.parquet.")],
     seed: Annotated[int, typer.Option("--seed", help="The batch's seed.")] = 0,
     classes: Annotated[
-        list[str] | None, typer.Option("--class", help="Only these classes: NAME, or NAME=SHARE.")
+        list[str] | None,
+        typer.Option("--class", help="Only these classes: NAME, or NAME=SHARE; a text pipeline's prompts."),
     ] = None,
     guidance: Annotated[float, typer.Option("--guidance", min=1.0, help="Towards the class: 1 is none.")] = 1.5,
     source: Annotated[
@@ -53,6 +54,7 @@ def generate(
     between: Annotated[
         list[int] | None, typer.Option("--between", help="Twice: interpolate between these image numbers.")
     ] = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Of a diffusers pipeline.")] = 50,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -62,6 +64,6 @@ def generate(
     ends = between or []
     if len(ends) not in (0, 2) or (ends and source):
         raise ImprimaturError("--between: give it twice, and without --from", "--between 3 --between 8")
-    asked = Asked(count, seed, classes or [], guidance, source, strength, purpose, policy, ends)
+    asked = Asked(count, seed, classes or [], guidance, source, strength, purpose, policy, ends, steps)
     table = generate_images(Workspace.at(home), model, asked, out)
     emit({"model": model, "count": len(table), "out": str(out)}, as_json, f"{len(table):,} images in {out}")

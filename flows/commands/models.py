@@ -18,7 +18,7 @@ from pipeline.core.digests import file_sha256
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.moments import now
 from pipeline.core.settings import BatchSettings, ModelSettings, load_job
-from pipeline.core.shards import read_table, write_bytes, write_table
+from pipeline.core.shards import read_table, write_bytes, write_json, write_table
 from pipeline.core.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class Asked:
     purpose: str = "generate_input:commercial"  # for which the picture must be licensed
     policy: Path | None = None
     between: list[int] = field(default_factory=list)  # two image numbers to interpolate between
+    steps: int = 50  # of a diffusers pipeline
 
 
 def generate_images(workspace: Workspace, model: str, asked: Asked, out: Path) -> pd.DataFrame:
@@ -74,9 +75,11 @@ def generate_images(workspace: Workspace, model: str, asked: Asked, out: Path) -
     Raises NeedsPerson for a source that is not licensed as generator input, ImprimaturError for an unknown one.
     """
     from pipeline.catalog.records import model_row
-    from pipeline.catalog.tables import GENERATED
     from pipeline.generators.batch import batch_jobs, generate_shard
+    from pipeline.generators.external import is_external
 
+    if is_external(model):
+        return _generate_externally(Path(model), asked, out)
     row = model_row(open_catalog(workspace), model)
     _warn(require_clear(workspace, "model", model))
     batch = BatchSettings(count=asked.count, classes=class_mix(asked.classes), guidance=asked.guidance)
@@ -96,8 +99,31 @@ def generate_images(workspace: Workspace, model: str, asked: Asked, out: Path) -
         for job in jobs:
             generate_shard(job)
         table = pd.concat([read_table(Path(job["out"])) for job in jobs], ignore_index=True)
+    return _write_images(table, f"{model}-{asked.seed}", out)
+
+
+def _generate_externally(folder: Path, asked: Asked, out: Path) -> pd.DataFrame:
+    """The images of a pipeline of one's own, with pipeline.json: the digests of its files."""
+    from pipeline.catalog.tables import GENERATED
+    from pipeline.generators.batch import generated_row
+    from pipeline.generators.external import check_pipeline, draw_external
+
+    if asked.source or asked.between:
+        raise ImprimaturError(f"{folder}: a diffusers pipeline is only sampled", "leave out --from and --between")
+    model = check_pipeline(folder)
+    images = draw_external(model, asked.seed, range(asked.count), asked.classes, asked.steps)
+    prompts = asked.classes or [""]
+    rows = [generated_row(k, prompts[k % len(prompts)], "", "", image) for k, image in enumerate(images)]
+    table = pd.DataFrame(rows, columns=GENERATED.names)
+    write_json(out / "pipeline.json", {"digest": model.digest, "files": model.files})
+    return _write_images(table, f"{model.digest[:16]}-{asked.seed}", out)
+
+
+def _write_images(table: pd.DataFrame, name: str, out: Path) -> pd.DataFrame:
+    from pipeline.catalog.tables import GENERATED
+
     for index, image in zip(table["index"], table.image, strict=True):
-        write_bytes(out / f"{model}-{asked.seed}-{index:06d}.png", image)
+        write_bytes(out / f"{name}-{index:06d}.png", image)
     write_table(out / "outputs.parquet", table, GENERATED)
     return table
 

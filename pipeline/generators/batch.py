@@ -84,7 +84,7 @@ def generate_shard(job: dict[str, Any]) -> dict[str, Any]:
         pixels, labels, sources = make(job, indices)
         seen = [classifier.class_names[number] if number >= 0 else "" for number in look(classifier, pixels)[1]]
         rows = [
-            _row(index, label, recognised, source, published_pixels(image, job["scale"], job["resample"]))
+            generated_row(index, label, recognised, source, published_pixels(image, job["scale"], job["resample"]))
             for index, label, recognised, source, image in zip(indices, labels, seen, sources, pixels, strict=True)
         ]
         write_table(out, pd.DataFrame(rows, columns=GENERATED.names), GENERATED)
@@ -139,7 +139,8 @@ def _varied(job: dict[str, Any], indices: range) -> Made:
     return pixels, [model.class_names[label] for label in labels], [source.asset for source in turns]
 
 
-def _row(index: int, label: str, recognised: str, source: str, rgb: NDArray[np.uint8]) -> dict[str, Any]:
+def generated_row(index: int, label: str, recognised: str, source: str, rgb: NDArray[np.uint8]) -> dict[str, Any]:
+    """A row of tables.GENERATED for pixels (H, W, 3) uint8."""
     stream = io.BytesIO()
     Image.fromarray(rgb).save(stream, "PNG")
     image = {"pixels": pixel_digest(rgb), "image": stream.getvalue()}

@@ -206,7 +206,11 @@ def _in_batches(
 
 
 def _noise(model: Sampler, seed: int, k: int) -> Tensor:
-    """Standard normal noise of image k. A hash, not seed + k: overlapping batches share no image."""
-    digest = hashlib.blake2b(f"{model.weights_sha256}:{seed}:{k}".encode(), digest_size=8).digest()
-    random = torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
-    return torch.randn(model.generator.noise_shape, generator=random)
+    """Standard normal noise of image k."""
+    return torch.randn(model.generator.noise_shape, generator=random_of(model.weights_sha256, seed, k))
+
+
+def random_of(digest: str, seed: int, k: int) -> torch.Generator:
+    """The random numbers of image k of a model. A hash, not seed + k: overlapping batches share no image."""
+    name = hashlib.blake2b(f"{digest}:{seed}:{k}".encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(name, "big") >> 1)
