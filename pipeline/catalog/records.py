@@ -3,9 +3,18 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Engine, Row, delete, insert, select
+from sqlalchemy import Engine, Row, bindparam, delete, insert, select
 
-from pipeline.catalog.tables import datasets, models, outputs, snapshots
+from pipeline.catalog.hash_index import index_keys
+from pipeline.catalog.tables import (
+    HASH_BYTES,
+    datasets,
+    models,
+    output_hash_keys,
+    output_thumbnails,
+    outputs,
+    snapshots,
+)
 from pipeline.core.errors import ImprimaturError
 
 
@@ -57,13 +66,25 @@ def snapshot_row(catalog: Engine, identifier: str) -> Row[Any]:
 
 
 def record_outputs(catalog: Engine, rows: Iterable[dict[str, Any]]) -> None:
-    """Add or replace the rows of stamped outputs, all in one transaction."""
+    """Add or replace the rows of stamped outputs, all in one transaction.
+
+    A row has the columns of `outputs` and `thumbnail`; by its hash and thumbnail the output is found again.
+    """
     rows = list(rows)
+    if not rows:
+        return
+    tables = (outputs, output_thumbnails, output_hash_keys)
+    hashed = [row for row in rows if len(row["phash"]) == HASH_BYTES]
+    looks = [{"output": row["output"], "thumbnail": row["thumbnail"]} for row in hashed]
+    keys = [{"output": row["output"], "key": key} for row in hashed for key in index_keys(row["phash"])]
     with catalog.begin() as connection:
-        for row in rows:
-            connection.execute(delete(outputs).where(outputs.c.output == row["output"]))
-        if rows:
-            connection.execute(insert(outputs), rows)
+        for table in tables:
+            named = delete(table).where(table.c.output == bindparam("known"))
+            connection.execute(named, [{"known": row["output"]} for row in rows])
+        known = [{name: value for name, value in row.items() if name != "thumbnail"} for row in rows]
+        for table, new in zip(tables, (known, looks, keys), strict=True):
+            if new:
+                connection.execute(insert(table), new)
 
 
 def earlier_batches(catalog: Engine, before: str) -> list[str]:

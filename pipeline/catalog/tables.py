@@ -1,7 +1,18 @@
 """The tables that rooms meet through: bulk facts as immutable Parquet, live facts as database rows."""
 
 import pyarrow as pa
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 STRINGS = pa.list_(pa.string())
 HASH_BYTES = 32  # a 256-bit perceptual hash
@@ -122,6 +133,7 @@ STAMPED = pa.schema(
         ("watermark", pa.string()),  # payload as hex, "" when none could be read back
         ("psnr", pa.float32()),  # dB, watermarked against unmarked
         ("phash", pa.binary()),  # of the file as it lies there; null when it was not stamped
+        ("thumbnail", pa.binary()),  # as in FINGERPRINTS, of the file as it lies there; null when it was not stamped
         ("manifest", pa.string()),  # label of the active manifest
         ("stamped_at", pa.string()),
     ]
@@ -249,4 +261,20 @@ outputs = Table(
     Column("manifest", Text, nullable=False, index=True),
     Column("state", Text, nullable=False),  # published | quarantined | recalled
     Column("stamped_at", String(32), nullable=False),
+)
+
+output_thumbnails = Table(  # what a recovered file is compared with: the output's own file may be gone
+    "output_thumbnails",
+    metadata,
+    Column("output", String(64), primary_key=True),
+    Column("thumbnail", LargeBinary, nullable=False),  # THUMBNAIL_BYTES
+)
+
+output_hash_keys = Table(  # the index of outputs by perceptual hash, see hash_index.py
+    "output_hash_keys",
+    metadata,
+    Column("key", Integer, primary_key=True, autoincrement=False),
+    Column("output", String(64), primary_key=True),
+    Index("output_hash_keys_output", "output"),
+    sqlite_with_rowid=False,
 )

@@ -100,6 +100,7 @@ def publish(catalog: Engine, batch: str, model: str, snapshot: str, stamped: pd.
         "pixels",
         "watermark",
         "phash",
+        "thumbnail",
         "manifest",
         "state",
         "stamped_at",
@@ -161,6 +162,7 @@ def _row(index: int, file: str, data: bytes, stamped: Stamped | None = None, whe
         "watermark": stamped.watermark,
         "psnr": stamped.psnr,
         "phash": stamped.phash,
+        "thumbnail": stamped.thumbnail,
         "manifest": stamped.manifest,
         "stamped_at": when,
     }

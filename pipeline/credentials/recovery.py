@@ -1,34 +1,35 @@
 """Finding an output again: by its bytes, its manifest, its watermark, and last by how it looks."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from pipeline.catalog.hash_index import probe_keys
 from pipeline.core.workspace import Workspace
 from pipeline.credentials import watermark
-from pipeline.credentials.images import DECODE_ERRORS, decode
+from pipeline.credentials.likeness import Thumbnail, likeness, relative_error
 from pipeline.credentials.repository import (
     Entry,
     find_by_file_sha256,
-    find_by_fingerprint,
+    find_by_hash_keys,
     find_by_manifest,
     find_by_watermark,
     hash_distance,
-    published_file,
+    thumbnail_of,
 )
-from pipeline.similarity.fingerprints import fingerprint
+from pipeline.similarity.fingerprints import fingerprint, hash_margins, thumbnails
 
+HASH_ALGORITHM = "dev.imprimatur.phash256.v1"  # ours, not on the C2PA list of soft binding algorithms
 HASH_BITS = 256
-# A watermark only has to look like its picture; looks alone must be close, and confirmed by the pixels.
-WATERMARK_DISTANCE = 90  # bits of 256; unrelated pictures lie around 128, flat drawings somewhat nearer
-FINGERPRINT_DISTANCE = 64
-THUMBNAIL_SIDE = 16  # px; filtered bilinearly, scaling and recompression move it by 2 grey levels at most
-PIXEL_DIFFERENCE = 5.0  # accepted mean absolute difference of two thumbnails, in grey levels
-CANDIDATES = 20  # the nearest by hash whose pixels are compared
-CROPS = (0.0, 1 / 64, 1 / 32, 1 / 20, 1 / 10)  # parts of each edge that a copy may have lost, tried in turn
+WATERMARK_LIKENESS = 0.75  # what a picture that carries an output's watermark must have of that output's looks
+FINGERPRINT_DISTANCE = 48  # bits of 256; looks alone must be close, and confirmed by the thumbnail
+RELATIVE_ERROR = 0.10  # accepted of two thumbnails, see docs/benchmarks/recovery.md
+EDGES = (0.0, 1 / 48, 1 / 18, 1 / 9)  # parts of a file that are added at each edge, where a copy may have lost them
+
+Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Match:
 
     entry: Entry
     found_by: Literal["file", "manifest", "watermark", "fingerprint"]
-    similarity: float  # 1 - differing bits of the perceptual hash / 256; 1 for the very same bytes
+    similarity: float  # correlation of the thumbnails at their best fit; 1 for the very same bytes
+    evidence: dict[str, Any]  # what was compared, and how well it fitted
 
     def as_json(self) -> dict[str, Any]:
         """The `registry` object of `imprimatur verify --json`."""
@@ -51,11 +53,12 @@ class Match:
             "state": entry.state,
             "similarity": round(self.similarity, 4),
             "found_by": self.found_by,
+            "evidence": self.evidence,
         }
 
 
 def find_output(
-    workspace: Workspace, digest: str, manifest: str, rgb: NDArray[np.uint8] | None, key: bytes | None
+    workspace: Workspace, digest: str, manifest: str, rgb: Pixels | None, key: bytes | None
 ) -> tuple[Match | None, list[str]]:
     """The output that a file is or comes from, and codes that tell of evidence which did not fit.
 
@@ -63,46 +66,83 @@ def find_output(
     they could be decoded. Code watermark.transplanted: it carries an output's watermark and is another picture.
     """
     if entry := find_by_file_sha256(workspace, digest):
-        return Match(entry, "file", 1.0), []
-    looks = fingerprint(rgb).phash if rgb is not None else b""
+        return Match(entry, "file", 1.0, {"sha256": digest}), []
     if entry := find_by_manifest(workspace, manifest):
-        return Match(entry, "manifest", _similarity(hash_distance(looks, entry.phash))), []
+        alike = _likeness(workspace, entry, _thumbnail(rgb)) if rgb is not None else 0.0
+        return Match(entry, "manifest", alike, {"manifest": manifest}), []
     if rgb is None:
         return None, []
-    codes = []
-    carriers = find_by_watermark(workspace, watermark.payload_hex(watermark.extract(rgb, key))) if key else []
-    if carriers:
-        best = min(carriers, key=lambda entry: hash_distance(looks, entry.phash))
-        distance = hash_distance(looks, best.phash)
-        if distance <= WATERMARK_DISTANCE:
-            return Match(best, "watermark", _similarity(distance)), []
-        codes.append("watermark.transplanted")
-    near = find_by_fingerprint(workspace, looks, FINGERPRINT_DISTANCE)[:CANDIDATES]
-    differences = [_pixel_difference(workspace, entry, rgb) for entry, _ in near]
-    if differences and min(differences) <= PIXEL_DIFFERENCE:
-        entry, distance = near[differences.index(min(differences))]
-        return Match(entry, "fingerprint", _similarity(distance)), codes
-    return None, codes
+    marked, codes = watermark_matches(workspace, rgb, key) if key else ([], [])
+    matches = marked or fingerprint_matches(workspace, rgb)
+    return (matches[0] if matches else None), codes
 
 
-def _similarity(distance: int) -> float:
-    return 1.0 - distance / HASH_BITS
+def watermark_matches(workspace: Workspace, rgb: Pixels, key: bytes) -> tuple[list[Match], list[str]]:
+    """Outputs whose watermark the pixels (H, W, 3) carry and whose looks they have, best first; and codes."""
+    payload = watermark.payload_hex(watermark.extract(rgb, key))
+    carriers = find_by_watermark(workspace, payload)
+    if not carriers:
+        return [], []
+    seen = _thumbnail(rgb)
+    alike = [(_likeness(workspace, entry, seen), entry) for entry in carriers]
+    matches = [
+        Match(entry, "watermark", score, {"alg": watermark.ALGORITHM, "value": payload})
+        for score, entry in alike
+        if score >= WATERMARK_LIKENESS
+    ]
+    codes = [] if matches else ["watermark.transplanted"]
+    return sorted(matches, key=lambda match: -match.similarity), codes
 
 
-def _pixel_difference(workspace: Workspace, entry: Entry, rgb: NDArray[np.uint8]) -> float:
-    """Least difference of thumbnails from the file as published, cropped a little; infinite when it is gone.
+def fingerprint_matches(workspace: Workspace, rgb: Pixels) -> list[Match]:
+    """Outputs that look like the pixels (H, W, 3), up to some lost at the edges, best first."""
+    views = [_with_edges(rgb, part) for part in EDGES]
+    prints = [fingerprint(view) for view in views]
+    keys = set[int]().union(*(probe_keys(hash_margins(view)) for view in views))
+    matches = []
+    for entry in find_by_hash_keys(workspace, keys):
+        distances = [hash_distance(one.phash, entry.phash) for one in prints]
+        best = distances.index(min(distances))
+        kept = _kept_thumbnail(workspace, entry)
+        if distances[best] > FINGERPRINT_DISTANCE or kept is None:
+            continue
+        apart = relative_error(_unpacked(prints[best].thumbnail), kept, _border(EDGES[best]))
+        if apart <= RELATIVE_ERROR:
+            evidence = {
+                "alg": HASH_ALGORITHM,
+                "differing_bits": distances[best],
+                "relative_error": round(apart, 3),
+                "edges_lost": round(EDGES[best] / (1 + 2 * EDGES[best]), 3),
+            }
+            matches.append((apart, Match(entry, "fingerprint", 1 - distances[best] / HASH_BITS, evidence)))
+    return [match for _, match in sorted(matches, key=lambda pair: pair[0])]
 
-    Flat drawings of one layout share their perceptual hash, and only colours tell them apart.
-    """
-    try:
-        ours = Image.fromarray(decode(published_file(workspace, entry).read_bytes()))
-    except DECODE_ERRORS:
-        return float("inf")
-    theirs = _thumbnail(Image.fromarray(rgb))
-    crops = ((c * ours.width, c * ours.height, (1 - c) * ours.width, (1 - c) * ours.height) for c in CROPS)
-    return min(float(np.abs(_thumbnail(ours, box) - theirs).mean()) for box in crops)
+
+def _with_edges(rgb: Pixels, part: float) -> Pixels:
+    """The picture with its outermost pixels repeated outwards over `part` of its height and width at each edge."""
+    down, across = round(rgb.shape[0] * part), round(rgb.shape[1] * part)
+    return np.pad(rgb, ((down, down), (across, across), (0, 0)), mode="edge") if part else rgb
 
 
-def _thumbnail(image: Image.Image, box: tuple[float, float, float, float] | None = None) -> NDArray[np.float32]:
-    size = (THUMBNAIL_SIDE, THUMBNAIL_SIDE)
-    return np.asarray(image.resize(size, Image.Resampling.BILINEAR, box), np.float32)
+def _border(part: float) -> int:
+    """Pixels of a thumbnail at each edge that were made up by _with_edges."""
+    return math.ceil(32 * part / (1 + 2 * part))
+
+
+def _likeness(workspace: Workspace, entry: Entry, seen: Thumbnail) -> float:
+    kept = _kept_thumbnail(workspace, entry)
+    return 0.0 if kept is None else likeness(seen, kept)
+
+
+def _kept_thumbnail(workspace: Workspace, entry: Entry) -> Thumbnail | None:
+    packed = thumbnail_of(workspace, entry.output)
+    return None if packed is None else _unpacked(packed)
+
+
+def _thumbnail(rgb: Pixels) -> Thumbnail:
+    return _unpacked(fingerprint(rgb).thumbnail)
+
+
+def _unpacked(packed: bytes) -> Thumbnail:
+    unpacked: Thumbnail = thumbnails([packed])[0]
+    return unpacked

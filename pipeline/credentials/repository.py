@@ -1,23 +1,25 @@
 """The manifest repository: every output's manifest store by its unique id, found again by file, watermark or looks.
 
-Stores are files in the workspace's registry, rows lie in the catalog's `outputs` table.
+Stores are files in the workspace's registry; rows, thumbnails and the hash index lie in the catalog. Every lookup
+goes by an index.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-from sqlalchemy import Row, select
+from sqlalchemy import Row, func, select
 
 from pipeline.catalog.database import open_catalog
 from pipeline.catalog.records import record_outputs
-from pipeline.catalog.tables import outputs, recalls
+from pipeline.catalog.tables import output_hash_keys, output_thumbnails, outputs, recalls
 from pipeline.core.digests import sha256
 from pipeline.core.shards import write_bytes
 from pipeline.core.workspace import Workspace
 from pipeline.credentials.manifest import OutputFacts
 from pipeline.credentials.stamp import Stamped
-from pipeline.similarity.fingerprints import hash_words
+
+CANDIDATES = 64  # outputs that share the most words with a hash: those are looked at
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def record_output(workspace: Workspace, stamped: Stamped, facts: OutputFacts, fi
         stamped_at=facts.when,
     )
     write_bytes(store_path(workspace, stamped.output), stamped.manifest_store)
-    record_outputs(open_catalog(workspace), [asdict(entry)])
+    record_outputs(open_catalog(workspace), [{**asdict(entry), "thumbnail": stamped.thumbnail}])
     return entry
 
 
@@ -105,17 +107,27 @@ def find_by_watermark(workspace: Workspace, payload: str) -> list[Entry]:
     return _find(workspace, "watermark", payload) if payload else []
 
 
-def find_by_fingerprint(workspace: Workspace, phash: bytes, max_distance: int) -> list[tuple[Entry, int]]:
-    """Outputs whose 256-bit perceptual hash is at most `max_distance` bits away, nearest first, with the distance."""
+def find_by_hash_keys(workspace: Workspace, keys: Iterable[int]) -> list[Entry]:
+    """Outputs whose perceptual hash is kept under most of these keys (see catalog.hash_index), at most 64."""
+    shared = func.count()
+    near = (
+        select(output_hash_keys.c.output)
+        .where(output_hash_keys.c.key.in_(sorted(keys)))
+        .group_by(output_hash_keys.c.output)
+        .order_by(shared.desc(), output_hash_keys.c.output)
+        .limit(CANDIDATES)
+    )
     with open_catalog(workspace).connect() as connection:
-        rows = connection.execute(select(outputs.c.output, outputs.c.phash)).all()
-    rows = [row for row in rows if len(row.phash) == len(phash)]
-    if not rows:
-        return []
-    differing = np.bitwise_count(hash_words([row.phash for row in rows]) ^ hash_words([phash]))
-    distances = differing.sum(axis=1, dtype=np.int64)
-    near = sorted((int(distances[k]), rows[k].output) for k in np.flatnonzero(distances <= max_distance))
-    return [(entry, distance) for distance, output in near for entry in _find(workspace, "output", output)]
+        found = list(connection.execute(near).scalars())
+        rows = {row.output: row for row in connection.execute(select(outputs).where(outputs.c.output.in_(found)))}
+    return [_entry(rows[output]) for output in found if output in rows]
+
+
+def thumbnail_of(workspace: Workspace, output: str) -> bytes | None:
+    """The kept thumbnail of an output (tables.THUMBNAIL_BYTES), None when there is none."""
+    query = select(output_thumbnails.c.thumbnail).where(output_thumbnails.c.output == output)
+    with open_catalog(workspace).connect() as connection:
+        return connection.execute(query).scalar()
 
 
 def hash_distance(first: bytes, second: bytes) -> int:

@@ -66,6 +66,7 @@ class Stamped:
     watermark_read_back: bool
     pixels: str  # pixel digest of `data`
     phash: bytes  # 256-bit perceptual hash of `data`
+    thumbnail: bytes  # of `data`, as in tables.FINGERPRINTS
     reasons: tuple[StampReason, ...]
     detail: str = ""  # the SDK's words or codes, and the codes of rules that are broken (lint.py)
 
@@ -158,6 +159,7 @@ def _judged(reading: Reading, store: bytes, pixels: NDArray[np.uint8], quality: 
         reasons.append(StampReason.WATERMARK_NOT_READ)
     if broken and not reasons:
         reasons.append(StampReason.RULES_BROKEN)
+    looks = fingerprint(pixels)
     return Stamped(
         data=reading.data,
         manifest_store=store,
@@ -168,7 +170,8 @@ def _judged(reading: Reading, store: bytes, pixels: NDArray[np.uint8], quality: 
         validation_state=state,
         watermark_read_back=marked,
         pixels=pixel_digest(pixels),
-        phash=fingerprint(pixels).phash,
+        phash=looks.phash,
+        thumbnail=looks.thumbnail,
         reasons=tuple(reasons),
         detail=", ".join([*sdk.failure_codes(report), *broken]),
     )
@@ -177,7 +180,8 @@ def _judged(reading: Reading, store: bytes, pixels: NDArray[np.uint8], quality: 
 def _failed(data: bytes, output: str, reason: StampReason, detail: str = "") -> Stamped:
     try:
         rgb = decode(data)
-        pixels, phash = pixel_digest(rgb), fingerprint(rgb).phash
+        pixels, looks = pixel_digest(rgb), fingerprint(rgb)
+        phash, thumbnail = looks.phash, looks.thumbnail
     except DECODE_ERRORS:
-        pixels, phash = "", b""
-    return Stamped(data, b"", "", output, "", 0.0, "", False, pixels, phash, (reason,), detail)
+        pixels, phash, thumbnail = "", b"", b""
+    return Stamped(data, b"", "", output, "", 0.0, "", False, pixels, phash, thumbnail, (reason,), detail)

@@ -41,6 +41,15 @@ def fingerprint(rgb: NDArray[np.uint8]) -> Fingerprint:
     return Fingerprint(_phash(small.convert("L"), extent), flatness, thumbnail.tobytes())
 
 
+def hash_margins(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """By how much each of the 256 bits of a fingerprint's hash is set (> 0) or not, of pixels (H, W, 3) uint8.
+
+    Bits near 0 are those that a copy is likely to have otherwise.
+    """
+    small, extent = _reduced(rgb)
+    return _margins(small.convert("L"), extent).ravel()
+
+
 def glance_hash(grey: NDArray[np.uint8]) -> bytes:
     """The 256-bit hash of grey pixels (H, W) that a scaled decoder gave: GLANCE_METHOD."""
     return _phash(Image.fromarray(grey), (float(grey.shape[1]), float(grey.shape[0])))
@@ -98,7 +107,11 @@ def _row_means(blocks: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _phash(grey: Image.Image, extent: tuple[float, float]) -> bytes:
-    """imagehash.phash(image, hash_size=16) from a grey image; bit for bit where it was not reduced.
+    return np.packbits(_margins(grey, extent) > 0).tobytes()
+
+
+def _margins(grey: Image.Image, extent: tuple[float, float]) -> NDArray[np.float64]:
+    """What imagehash.phash(image, hash_size=16) compares with zero, shape (16, 16); exact where nothing was reduced.
 
     The same transform as imagehash, on the rows that are kept only. A matrix product would be as fast, but rounds
     otherwise: in a symmetric picture half of the coefficients are zero but for rounding, and their bits would flip.
@@ -106,7 +119,8 @@ def _phash(grey: Image.Image, extent: tuple[float, float]) -> bytes:
     size = (_HASH_IMAGE_SIDE, _HASH_IMAGE_SIDE)
     pixels = np.asarray(grey.resize(size, Image.Resampling.LANCZOS, box=(0, 0, *extent)), dtype=np.float64)
     low = dct(dct(pixels, axis=0)[:HASH_SIDE], axis=1)[:, :HASH_SIDE]
-    return np.packbits(low > np.median(low)).tobytes()
+    margins: NDArray[np.float64] = low - np.median(low)
+    return margins
 
 
 def _thumbnail(reduced: Image.Image) -> NDArray[np.uint8]:

@@ -101,7 +101,7 @@ CHANGES: dict[str, Callable[[Image.Image], bytes]] = {
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_stripped_copy_is_recovered_with_evidence(studio: Studio, tmp_path: Path, change: str) -> None:
-    for index in range(5):
+    for index in range(200, 205):  # pictures that no other test publishes
         path = studio.published(index, "verify-2")
         found = check(write(tmp_path / "copy", CHANGES[change](image_of(path))), studio)
         assert (found.state, found.recovered) == ("None", True)

@@ -1,0 +1,70 @@
+"""How alike two thumbnails are when one picture may be a part of the other, or its mirror image.
+
+Normalised cross-correlation (J. P. Lewis, "Fast Normalized Cross-Correlation", 1995), searched over the part that a
+copy may have kept. It asks "can this be that picture?", and is what exposes a watermark planted on another one.
+"""
+
+from collections.abc import Iterator
+from itertools import product
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.ndimage import uniform_filter
+
+from pipeline.catalog.tables import THUMBNAIL_SIDE
+
+SIZES = (24, 26, 28, 30, 32)  # px of a thumbnail's 32 that a copy has kept on each axis
+CERTAIN = 0.9  # a correlation at which the search (80 ms) is not worth while
+_YCBCR = np.array([[0.299, 0.587, 0.114], [-0.169, -0.331, 0.5], [0.5, -0.419, -0.081]], np.float32)
+_WINDOWS = (2, 5, 5)  # px of the mean filter before Y, Cb and Cr are compared
+
+Thumbnail = NDArray[np.uint8]  # (32, 32, 3)
+Plane = NDArray[np.float32]
+
+
+def likeness(copy: Thumbnail, original: Thumbnail) -> float:
+    """The best correlation of colours, -1..1, of either picture with a part of the other, mirrored or not."""
+    direct = _correlation(copy.astype(np.float32), original.astype(np.float32))
+    if direct > CERTAIN:
+        return direct
+    pairs = [(copy, original), (original, copy), (copy[:, ::-1], original), (original, copy[:, ::-1])]
+    return max(_correlation(part, whole.astype(np.float32)) for one, whole in pairs for part in _sizes(one))
+
+
+def relative_error(copy: Thumbnail, original: Thumbnail, border: int) -> float:
+    """Root mean square difference over the original's standard deviation, without `border` px at each edge.
+
+    Of luma and of smoothed colour, since JPEG smears colour at small sizes. Relative, because two small figures on
+    one ground differ little in levels and yet are two pictures. A deviation below 4 levels counts as 4: what a flat
+    picture has is the noise of compression.
+    """
+    inner = slice(border, THUMBNAIL_SIDE - border)
+    seen, kept = _planes(copy)[inner, inner], _planes(original)[inner, inner]
+    deviation = np.sqrt(((kept - kept.mean(axis=(0, 1))) ** 2).sum(axis=2).mean())
+    return float(np.sqrt(((seen - kept) ** 2).sum(axis=2).mean()) / max(float(deviation), 4.0))
+
+
+def _planes(picture: Thumbnail) -> Plane:
+    """Y, Cb and Cr, mean-filtered: (32, 32, 3)."""
+    planes = picture.astype(np.float32) @ _YCBCR.T
+    filtered = [uniform_filter(planes[..., k], size=size) for k, size in enumerate(_WINDOWS)]
+    return np.stack(filtered, axis=2)
+
+
+def _sizes(picture: Thumbnail) -> Iterator[Plane]:
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    for height, width in product(SIZES, SIZES):
+        yield np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.float32)
+
+
+def _correlation(part: Plane, whole: Plane) -> float:
+    """The best correlation of `part` with any place in `whole`, both (.., .., 3); contrast counts from a level up."""
+    windows = sliding_window_view(whole, part.shape)[:, :, 0]
+    mean = windows.mean(axis=(2, 3))  # of each channel
+    variance = ((windows**2).mean(axis=(2, 3)) - mean**2).sum(axis=2)
+    covariance = np.einsum("ijklc,klc->ij", windows, part, optimize=True) / part[..., 0].size
+    covariance -= mean @ part.mean(axis=(0, 1))
+    spread = np.sqrt(np.maximum(variance, 3.0) * max(float(part.var(axis=(0, 1)).sum()), 3.0))
+    return float((covariance / spread).max())
