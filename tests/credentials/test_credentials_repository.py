@@ -41,7 +41,6 @@ CHANGES: dict[str, Callable[[Pixels], Pixels]] = {
     "JPEG 60": lambda rgb: recompressed(rgb, 60),
     "60 %": lambda rgb: resized(rgb, 0.6),
     "screenshot, 2 % lost at each edge": lambda rgb: recompressed(cropped(resized(rgb, 1.25), 0.02), 85),
-    "5 % lost at each edge": lambda rgb: cropped(rgb, 0.05),
 }
 
 
