@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.catalog.hash_index import probe_keys
+from pipeline.catalog.hash_index import near_keys, probe_keys
 from pipeline.core.workspace import Workspace
 from pipeline.credentials import watermark
 from pipeline.credentials.likeness import Thumbnail, likeness, relative_error
@@ -116,6 +116,24 @@ def fingerprint_matches(workspace: Workspace, rgb: Pixels) -> list[Match]:
             }
             matches.append((apart, Match(entry, "fingerprint", 1 - distances[best] / HASH_BITS, evidence)))
     return [match for _, match in sorted(matches, key=lambda pair: pair[0])]
+
+
+def payload_matches(workspace: Workspace, payload: str) -> list[Match]:
+    """Outputs that carry this watermark payload (eight hex digits), whatever they look like."""
+    evidence = {"alg": watermark.ALGORITHM, "value": payload}
+    return [Match(entry, "watermark", 1.0, evidence) for entry in find_by_watermark(workspace, payload)]
+
+
+def hash_matches(workspace: Workspace, phash: bytes) -> list[Match]:
+    """Outputs whose perceptual hash (32 bytes) is near this one, nearest first; there is no picture to confirm it."""
+    distances = [
+        (hash_distance(phash, entry.phash), entry) for entry in find_by_hash_keys(workspace, near_keys(phash))
+    ]
+    return [
+        Match(entry, "fingerprint", 1 - bits / HASH_BITS, {"alg": HASH_ALGORITHM, "differing_bits": bits})
+        for bits, entry in sorted(distances, key=lambda pair: pair[0])
+        if bits <= FINGERPRINT_DISTANCE
+    ]
 
 
 def _with_edges(rgb: Pixels, part: float) -> Pixels:

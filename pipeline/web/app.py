@@ -1,4 +1,5 @@
-"""The small server: drop an image and read its credential, walk its lineage, open the nightly reports.
+"""The small server: drop an image and read its credential, walk its lineage, open the nightly reports; and the C2PA
+Soft Binding Resolution API (resolution.py).
 
 Pages have no script. The caller binds the server to 127.0.0.1; requests for any other host name are refused, so that
 a web page elsewhere cannot read the studio's files through the visitor's browser.
@@ -6,13 +7,15 @@ a web page elsewhere cannot read the studio's files through the visitor's browse
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path, PurePath
+from threading import Lock
 from typing import Annotated, Any
 
 from fastapi import FastAPI, File, HTTPException, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import FileResponse, HTMLResponse
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from sqlalchemy import select
 from starlette.exceptions import HTTPException as StarletteHTTPException
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -23,11 +26,14 @@ from pipeline.catalog.database import open_catalog
 from pipeline.catalog.tables import runs
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.workspace import Workspace
-from pipeline.credentials.verify import verify
+from pipeline.credentials.guard import guarded
 from pipeline.web.limits import BodyLimit, SecurityHeaders
+from pipeline.web.rates import RateLimit
+from pipeline.web.resolution import PREFIX, invalid_query_status, resolution_api
 
 MAXIMUM_UPLOAD = 32 * 2**20  # bytes
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
+REQUESTS_PER_MINUTE = 300  # of one client; an upload counts for ten
 
 _RUN = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
 _REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
@@ -39,10 +45,24 @@ def create_app(
     watermark_key: bytes | None = None,
     hosts: Sequence[str] = LOCAL_HOSTS,
     maximum_upload: int = MAXIMUM_UPLOAD,
+    requests_per_minute: int = REQUESTS_PER_MINUTE,
 ) -> FastAPI:
-    """The server of one workspace. `anchors_pem` are trust anchors, `hosts` the names that it answers to."""
-    app = FastAPI(title="Imprimatur", docs_url=None, redoc_url=None, openapi_url=None)
+    """The server of one workspace. `anchors_pem` are trust anchors, `hosts` the names that it answers to.
+
+    Nothing that it serves changes the workspace.
+    """
+
+    @asynccontextmanager
+    async def guard(app: FastAPI) -> AsyncIterator[None]:
+        """Strangers' files are read by a process of their own, one at a time."""
+        with guarded(anchors_pem, workspace, watermark_key) as verify:
+            app.state.verify, app.state.turn = verify, Lock()
+            yield
+
+    app = FastAPI(title="Imprimatur", docs_url=None, redoc_url=None, openapi_url=None, lifespan=guard)
+    app.include_router(resolution_api(workspace, watermark_key))
     app.add_middleware(BodyLimit, maximum=maximum_upload)
+    app.add_middleware(RateLimit, per_minute=requests_per_minute)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
     app.add_middleware(SecurityHeaders)
     app.add_exception_handler(ImprimaturError, _not_found)
@@ -63,7 +83,8 @@ def create_app(
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"upload{_suffix(name)}"
             path.write_bytes(image.file.read())
-            facts = verify(path, anchors_pem, workspace, watermark_key)
+            with app.state.turn:
+                facts = app.state.verify(path)
         return _page("credential.html", name=name, facts=facts, limit=maximum_upload // 2**20)
 
     @app.get("/outputs/{output}")
@@ -103,12 +124,18 @@ def _not_found(_request: Request, error: Exception) -> Response:
     return _page("fault.html", 404, message=getattr(error, "message", str(error)), fix=getattr(error, "fix", ""))
 
 
-def _fault(_request: Request, error: Exception) -> Response:
+def _fault(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
+    if request.url.path.startswith(PREFIX + "/"):
+        return JSONResponse({"detail": getattr(error, "detail", "")}, status, getattr(error, "headers", None))
     return _page("fault.html", status, message=getattr(error, "detail", "Something went wrong."), fix="")
 
 
-def _incomplete(_request: Request, _error: Exception) -> Response:
+def _incomplete(request: Request, error: Exception) -> Response:
+    if request.url.path.startswith(PREFIX + "/"):
+        faults = error.errors() if isinstance(error, RequestValidationError) else []
+        said = [f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in faults[:5]]
+        return JSONResponse({"detail": "; ".join(said)}, invalid_query_status(request.url.path))
     return _page("fault.html", 422, message="No file was sent.", fix="choose an image first")
 
 
