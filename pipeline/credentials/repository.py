@@ -87,11 +87,6 @@ def affected_state(workspace: Workspace, output: str) -> str:
         return connection.execute(query).scalar() or "clear"
 
 
-def published_file(workspace: Workspace, entry: Entry) -> Path:
-    """Where the output's file should lie."""
-    return workspace.batch(entry.batch) / entry.file  # an absolute `file` stands for itself
-
-
 def find_by_file_sha256(workspace: Workspace, digest: str) -> Entry | None:
     """The output whose file has exactly these bytes."""
     return _first(_find(workspace, "file_sha256", digest))
