@@ -11,6 +11,7 @@ from flows.generate import batch_seed
 from flows.job import Job
 from flows.progress import timed_stage
 from flows.train import Model
+from pipeline.audit.attribution import write_credits
 from pipeline.audit.batch_table import batch_table, write_batch_table
 from pipeline.audit.report import (
     ModelFacts,
@@ -22,6 +23,7 @@ from pipeline.audit.report import (
     summary_text,
     write_report,
 )
+from pipeline.audit.subject import snapshot_subject
 from pipeline.catalog.assets import read_fingerprints, read_inventory
 from pipeline.catalog.ledger import ledger_head
 from pipeline.core.digests import sha256
@@ -55,6 +57,7 @@ def report_stage(
             seed=batch_seed(job),
         )  # fmt: skip
         write_batch_table(job.workspace, table)
+        write_credits(snapshot_subject(job.workspace, model.snapshot, now()), job.folder / "attribution.csv")
         report = gather(job, totals, audited, model, images, table)
         path = write_report(report, report_path(job.workspace, job.run.id))
         summary = summary_text(report)

@@ -1,11 +1,12 @@
 """Commands on consequences: withdraw, and what an audit asks about snapshots, models and outputs."""
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from flows.cli.options import AsOf, Config, Home, Json, KnownAt, PolicyFile, emit, errors
+from flows.cli.options import AsOf, Config, Home, Json, KnownAt, PolicyFile, PurposeOption, emit, errors
 from flows.cli.rights import audit_app
 from pipeline.core.workspace import Workspace
 
@@ -125,3 +126,55 @@ def audit_remedy(
 
     record_remedy(Workspace.at(home), model, remedy, actor, evidence, note)
     emit({"model": model, "remedy": remedy}, as_json, f"model {model}: remedy {remedy}")
+
+
+@audit_app.command("report")
+def audit_report(
+    out: Annotated[Path, typer.Option("--out", help="Folder for the page and the tables.")],
+    dataset: Annotated[list[str] | None, typer.Option("--dataset", help="May be given several times.")] = None,
+    snapshot: Annotated[str | None, typer.Option("--snapshot", help="A snapshot as it was signed, instead.")] = None,
+    purpose: PurposeOption = "train_generative:commercial",
+    policy: PolicyFile = None,
+    as_of: AsOf = None,
+    known_at: KnownAt = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Write the consent audit: one page for a lawyer, and the same as Parquet and CSV."""
+    from flows.commands.reports import consent_report
+
+    value = consent_report(Workspace.at(home), dataset or [], snapshot, purpose, policy, as_of, known_at, out)
+    text = (
+        f"{value['report']}\n{value['allow']:,} allowed, {value['review']:,} for a person, {value['deny']:,} denied; "
+        f"{value['lost_soon']:,} end within 90 days"
+    )
+    emit(value, as_json, text)
+
+
+@audit_app.command("attribution")
+def audit_attribution(
+    snapshot: Annotated[str | None, typer.Option("--snapshot", help="Of this snapshot.")] = None,
+    batch: Annotated[str | None, typer.Option("--batch", help="Of this run's batch, instead.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write a CSV here.")] = None,
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """List who must be credited: title, author, licence and source of each work."""
+    from flows.commands.reports import attribution_rows
+
+    for row in attribution_rows(Workspace.at(home), snapshot, batch, out):
+        emit(row, as_json, f"{row['title']}  {row['credit']}  {row['licence']}  {row['source']}")
+
+
+@audit_app.command("export")
+def audit_export(
+    snapshot: Annotated[str, typer.Option("--snapshot", help="The snapshot's id.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the documents.")],
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Write Croissant 1.1, drafts of the EU and California training-data summaries, and the list of credits."""
+    from flows.commands.reports import export_snapshot
+
+    value = export_snapshot(Workspace.at(home), snapshot, out)
+    emit(value, as_json, "\n".join(value.values()))

@@ -139,7 +139,7 @@ class Questions:
             )
         columns = ["asset", "dataset", "file", "selected", "decision", "group", "pixels", "licence", "holders"]
         selection = read_table(folder / "selection.parquet", [*columns, "attribution"])
-        policy = self._policy or _stored_policy(folder / "policy.json", row["policy_sha256"])
+        policy = self._policy or stored_policy(folder / "policy.json", row["policy_sha256"])
         purpose = parse_purpose(row["purpose"])
         datasets = tuple(sorted(set(read_table(folder / "decisions.parquet", ["dataset"])["dataset"])))
         return Origin(row["id"], row["size"], purpose, policy, row["as_of"], row["known_at"], datasets, selection)
@@ -210,7 +210,7 @@ def _as_recorded(origin: Origin, gone: frozenset[str]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _stored_policy(path: Path, digest: str) -> Policy:
+def stored_policy(path: Path, digest: str) -> Policy:
     """The policy beside a snapshot, else the default one. Raises ImprimaturError when it is not the one signed."""
     if not path.exists():
         return Policy()

@@ -20,6 +20,7 @@ from pipeline.audit.figures import (
     preview,
 )
 from pipeline.core.shards import write_bytes
+from pipeline.core.sheets import printable
 from pipeline.core.workspace import Workspace
 
 __all__ = [
@@ -113,6 +114,9 @@ def environment(package: str) -> Environment:
     )
     made.filters |= {
         "number": words.number,
+        "day": words.day,
+        "uses": words.uses,
+        "printable": printable,
         "duration": words.duration,
         "moment": words.moment,
         "purpose": words.purpose,

@@ -35,6 +35,21 @@ def moment(text: str) -> str:
     return f"{parsed.day} {parsed:%B %Y, %H:%M:%S} UTC"
 
 
+def day(text: str) -> str:
+    """RFC 3339 -> '24 November 2026' (UTC); anything else comes back as it is."""
+    try:
+        parsed = datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return text
+    return f"{parsed.day} {parsed:%B %Y}"
+
+
+def uses(text: str) -> str:
+    """'train_generative|likeness' -> 'training generative models, the use of a likeness'."""
+    named = {"*": "every use but likeness", "likeness": "the use of a likeness"}
+    return ", ".join(named.get(part) or purpose(part) for part in text.split("|"))
+
+
 def share(part: int, whole: int) -> str:
     """Part of a whole in percent; a little is never shown as nothing, nor nearly all as all."""
     if not whole:

@@ -5,10 +5,12 @@ decisions and images are those of an undisturbed run. A finished one is followed
 """
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Engine, func, insert, select, update
+from sqlalchemy import Engine, Row, func, insert, select, update
 
 from pipeline.catalog.tables import runs
+from pipeline.core.errors import ImprimaturError
 from pipeline.core.moments import now
 
 
@@ -57,6 +59,15 @@ def finish_run(catalog: Engine, run: Run) -> None:
 def abandon_run(catalog: Engine, run: Run) -> None:
     """Give a run up: what it began with does not hold any more. The next one starts anew."""
     note_run(catalog, run, state="abandoned", finished_at=now())
+
+
+def run_row(catalog: Engine, identifier: str) -> Row[Any]:
+    """The row of a run. Raises ImprimaturError when there is none."""
+    with catalog.connect() as connection:
+        row = connection.execute(select(runs).where(runs.c.id == identifier)).first()
+    if row is None:
+        raise ImprimaturError(f"batch {identifier!r} is not in this workspace", "name a run, like nightly-0001")
+    return row
 
 
 def model_before(catalog: Engine, run: Run) -> str:
