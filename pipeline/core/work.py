@@ -7,6 +7,7 @@ Ray or Dask.
 
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -47,7 +48,7 @@ def mapper(backend: Backend = "processes", workers: int = 2, address: str | None
     elif backend == "processes":
         # spawn: a forked child would inherit torch's and SQLite's threads and locks
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+        with ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker) as pool:
             yield lambda function, jobs: _windowed(pool, function, jobs, window=2 * workers)
     elif backend == "dask":
         with _dask_client(workers, address) as client:
@@ -75,9 +76,18 @@ def raise_failures(results: Iterable[Result | Failure]) -> list[Result]:
     return done
 
 
-def _one_thread() -> None:
+def _prepare_worker() -> None:
+    """One thread for the work, and one that ends a worker whose parent was killed: it would wait forever."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ[name] = "1"
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _attempt(function: Callable[[Job], Result], job: Job) -> Result | Failure:

@@ -2,6 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,3 +77,42 @@ def test_a_killed_worker_is_a_failure_and_not_a_hang() -> None:
         results = list(pmap(dies, [{"number": number} for number in range(20)]))
     assert len(results) == 20, "no job is lost with the pool"
     assert all(isinstance(result, Failure) and "died" in result.error for result in results)
+
+
+def names_itself_and_stays(job: dict[str, Any]) -> dict[str, Any]:
+    Path(job["mark"]).write_text(str(os.getpid()))
+    time.sleep(60)
+    return {}
+
+
+def test_workers_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:
+    marks = [tmp_path / "first", tmp_path / "second"]
+    script = tmp_path / "parent.py"
+    script.write_text(
+        "from pipeline.core.work import mapper\n"
+        "from tests.core.test_work import names_itself_and_stays\n"
+        "if __name__ == '__main__':\n"
+        "    with mapper(workers=2) as pmap:\n"
+        f"        list(pmap(names_itself_and_stays, {[{'mark': str(mark)} for mark in marks]!r}))\n"
+    )
+    root = str(Path(__file__).parents[2])
+    parent = subprocess.Popen([sys.executable, str(script)], env={**os.environ, "PYTHONPATH": root})
+    wait_until(lambda: all(mark.exists() and mark.read_text() for mark in marks))
+    workers = [int(mark.read_text()) for mark in marks]
+    parent.kill()
+    parent.wait()
+    wait_until(lambda: not any(is_running(worker) for worker in workers))
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 60) -> None:
+    until = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < until, "it never came true"
+        time.sleep(0.05)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
