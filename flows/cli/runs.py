@@ -85,13 +85,17 @@ def deploy(
 @app.command("serve")
 def serve_pages(
     port: Annotated[int, typer.Option("--port", help="Port on 127.0.0.1.")] = 8321,
+    public: Annotated[
+        str | None,
+        typer.Option("--public", help="Host name behind a proxy: only the verify page and the C2PA API are served."),
+    ] = None,
     config: Config = None,
     home: Home = None,
 ) -> None:
-    """Serve the verify, lineage and report pages on this machine."""
+    """Serve the verify, lineage and report pages and the Soft Binding Resolution API on this machine."""
     import uvicorn
 
     from flows.commands.runs import web_app
 
     errors.print(f"http://127.0.0.1:{port}")
-    uvicorn.run(web_app(Workspace.at(home), config), host="127.0.0.1", port=port, log_level="warning")
+    uvicorn.run(web_app(Workspace.at(home), config, public), host="127.0.0.1", port=port, log_level="warning")

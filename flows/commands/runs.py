@@ -28,10 +28,12 @@ def find_report(workspace: Workspace, run: str | None) -> Row:
     return {"run": folder.name, "report": str(folder / "report" / "report.html"), "summary": summary}
 
 
-def web_app(workspace: Workspace, config: Path | None) -> "FastAPI":
-    """The web server's application."""
+def web_app(workspace: Workspace, config: Path | None, public: str | None) -> "FastAPI":
+    """The web server's application; with a `public` host name only what strangers may see."""
     from pipeline.credentials.identity import verification_keys
-    from pipeline.web.app import create_app
+    from pipeline.web.app import LOCAL_HOSTS, create_app
 
     anchors, watermark_key = verification_keys(given_credentials(config), workspace)
-    return create_app(workspace, [anchors], watermark_key)
+    if public is None:
+        return create_app(workspace, [anchors], watermark_key)
+    return create_app(workspace, [anchors], watermark_key, (*LOCAL_HOSTS, public), lineage=False)

@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from threading import Lock
 from typing import Annotated, Any
 
-from fastapi import FastAPI, File, HTTPException, Request, Response, UploadFile
+from fastapi import APIRouter, FastAPI, File, HTTPException, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
 from sqlalchemy import select
@@ -46,10 +46,12 @@ def create_app(
     hosts: Sequence[str] = LOCAL_HOSTS,
     maximum_upload: int = MAXIMUM_UPLOAD,
     requests_per_minute: int = REQUESTS_PER_MINUTE,
+    lineage: bool = True,
 ) -> FastAPI:
     """The server of one workspace. `anchors_pem` are trust anchors, `hosts` the names that it answers to.
 
-    Nothing that it serves changes the workspace.
+    Nothing that it serves changes the workspace. Without `lineage` it has the verify page and the API only, and hands
+    out nothing about assets and their holders: for a server that strangers reach.
     """
 
     @asynccontextmanager
@@ -71,7 +73,7 @@ def create_app(
 
     @app.get("/")
     def home() -> HTMLResponse:
-        return _page("verify.html", limit=maximum_upload // 2**20)
+        return _page("verify.html", limit=maximum_upload // 2**20, lineage=lineage)
 
     @app.get("/style.css")
     def style() -> Response:
@@ -85,39 +87,49 @@ def create_app(
             path.write_bytes(image.file.read())
             with app.state.turn:
                 facts = app.state.verify(path)
-        return _page("credential.html", name=name, facts=facts, limit=maximum_upload // 2**20)
+        return _page("credential.html", name=name, facts=facts, limit=maximum_upload // 2**20, lineage=lineage)
 
-    @app.get("/outputs/{output}")
+    if lineage:
+        app.include_router(_lineage_pages(workspace))
+    return app
+
+
+def _lineage_pages(workspace: Workspace) -> APIRouter:
+    """Pages of outputs, assets and nightly reports: for the studio's own people."""
+    pages = APIRouter()
+
+    @pages.get("/outputs/{output}")
     def output_lineage(output: str) -> HTMLResponse:
         return _page("output.html", output=trace_output(workspace, output))
 
-    @app.get("/outputs/{output}/image")
+    @pages.get("/outputs/{output}/image")
     def output_image(output: str) -> FileResponse:
         found = trace_output(workspace, output)
         return FileResponse(_inside(workspace.batch(found["batch"]), found["file"]))
 
-    @app.get("/assets/{asset:path}")
+    @pages.get("/assets/{asset:path}")
     def asset_lineage(asset: str) -> HTMLResponse:
         return _page("asset.html", asset=trace_asset(workspace, asset))
 
-    @app.get("/reports")
+    @pages.get("/reports")
     def reports() -> HTMLResponse:
         with open_catalog(workspace).connect() as connection:
             rows = connection.execute(select(runs).order_by(runs.c.as_of.desc())).mappings().all()
         return _page("reports.html", runs=[row for row in rows if report_path(workspace, row["id"]).exists()])
 
-    @app.get("/reports/{run}")
+    @pages.get("/reports/{run}")
     def nightly_report(run: str) -> HTMLResponse:
         path = report_path(workspace, run)
         if not _RUN.fullmatch(run) or not path.is_file():
             raise HTTPException(404, "There is no report of this run.")
         return HTMLResponse(path.read_bytes(), headers={"content-security-policy": _REPORT_POLICY})
 
-    return app
+    return pages
 
 
 def _page(template: str, status: int = 200, **facts: Any) -> HTMLResponse:
-    return HTMLResponse(environment("pipeline.web").get_template(template).render(facts), status)
+    text = environment("pipeline.web").get_template(template).render({"lineage": True, **facts})
+    return HTMLResponse(text, status)
 
 
 def _not_found(_request: Request, error: Exception) -> Response:

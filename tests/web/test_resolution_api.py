@@ -14,9 +14,9 @@ import httpx
 import numpy as np
 import pytest
 import schemathesis
-from conftest import running
 from credentials_studio import Studio, decoded, encoded, make_studio, picture
 from hypothesis import HealthCheck, settings
+from web_server import running
 
 from pipeline.credentials import sdk, watermark
 from pipeline.credentials.jumbf import active_manifest_only

@@ -10,14 +10,15 @@ import audit_sample
 import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from pipeline.audit.report import report_path, write_report
 from pipeline.catalog.database import open_catalog
 from pipeline.catalog.tables import outputs
 from pipeline.core.settings import CredentialSettings
 from pipeline.core.workspace import Workspace
-from pipeline.credentials.identity import ensure_identity
+from pipeline.credentials import watermark
+from pipeline.credentials.identity import ensure_identity, verification_keys
 from pipeline.credentials.stamp_files import stamp_files
 from pipeline.web.app import create_app
 
@@ -58,7 +59,8 @@ def upload(client: TestClient, data: bytes, name: str = "picture.png") -> str:
 def test_a_stamped_image_is_trusted_and_leads_to_its_lineage(client: TestClient, stamped: Path) -> None:
     page = upload(client, stamped.read_bytes())
     assert "Intact, and its signer is trusted here." in page
-    assert "yes, says the credential" in page and "cawg.ai_generative_training" in page
+    assert "yes, says the credential" in page and "cawg.ai_generative_training: notAllowed" in page
+    assert "training generative AI" in page and "by its bytes" in page
     assert 'href="/outputs/' in page
     link = page.split('href="/outputs/')[1].split('"')[0]
     assert client.get(f"/outputs/{link}").status_code == 200
@@ -198,6 +200,27 @@ def test_pages_have_no_script_and_load_nothing_from_elsewhere(client: TestClient
     for path in ("/", "/reports", f"/outputs/{OUTPUT}", "/assets/0000"):
         page = client.get(path).text
         assert "<script" not in page and "http://" not in page and "https://" not in page and "style=" not in page
+
+
+def test_a_planted_watermark_is_called_that(client: TestClient, workspace: Workspace, stamped: Path) -> None:
+    key = verification_keys(CredentialSettings(), workspace)[1]
+    with open_catalog(workspace).connect() as connection:
+        known = connection.execute(select(outputs.c.watermark).where(outputs.c.file == str(stamped))).scalar_one()
+    planted, _ = watermark.embed(audit_sample.picture(4343, 256), int(known, 16), key)
+    assert "the watermark was planted" in upload(client, audit_sample.png(planted))
+
+
+def test_a_public_server_hands_out_nothing_of_the_studio(workspace: Workspace, stamped: Path) -> None:
+    anchors, key = verification_keys(CredentialSettings(), workspace)
+    app = create_app(workspace, [anchors], key, hosts=["c2pa.example"], lineage=False)
+    with TestClient(app, base_url="http://c2pa.example") as client:
+        for path in (f"/outputs/{OUTPUT}", f"/outputs/{OUTPUT}/image", "/assets/weave:0000", "/reports"):
+            assert client.get(path).status_code == 404
+        page = upload(client, stamped.read_bytes())
+        assert (
+            "Intact, and its signer is trusted here." in page and "/outputs/" not in page and "/reports" not in page
+        )
+        assert client.get("/v1/services/supportedAlgorithms").status_code == 200
 
 
 def test_another_host_name_is_refused(client: TestClient) -> None:
