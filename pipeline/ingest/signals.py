@@ -55,7 +55,8 @@ def read_signals(
         elif name.lower().endswith(".xmp"):
             packets.append(content)
         else:
-            headers |= _headers(content, unreadable)
+            for name, values in _headers(content, unreadable).items():
+                headers.setdefault(name, []).extend(values)
     facts: dict[str, Any] = {
         "xmp": _xmp(data, packets, unreadable),
         "exif_copyright": _exif_copyright(image, unreadable),
@@ -83,9 +84,17 @@ def _xmp(data: bytes, packets: list[bytes], unreadable: list[str]) -> dict[str, 
         for name, value in _properties(root):
             if value not in found.setdefault(name, []):
                 found[name].append(value)
-    if _PLUS in data and not unreadable and not any(name.startswith("plus:") for name in found):
+    known = any(name.startswith("plus:") for name in found)
+    if not known and not unreadable and _PLUS in _without(data, packets):
         unreadable.append("xmp: the file mentions PLUS rights data that is in none of its XMP packets")
     return {name: values[0] if len(values) == 1 else values for name, values in found.items()}
+
+
+def _without(data: bytes, packets: list[bytes]) -> bytes:
+    """The bytes of a file but for the packets that were read: these often declare namespaces that they do not use."""
+    for packet in filter(None, packets):
+        data = data.replace(packet, b"")
+    return data
 
 
 def _packets(data: bytes, image: ImageFile, unreadable: list[str]) -> list[bytes]:
@@ -171,16 +180,32 @@ def _iptc_copyright(image: ImageFile, unreadable: list[str]) -> str:
 
 
 def _headers(content: bytes, unreadable: list[str]) -> dict[str, list[str]]:
-    """HTTP response headers from their sidecar: {name: value or [values]}, or [[name, value], ...]."""
+    """HTTP response headers from their sidecar.
+
+    Read are {name: value or [values]}, [[name, value], ...], [{"name": name, "value": value}, ...] as in HAR files,
+    and any of these as the "headers" of an object. Anything else is unreadable as a whole.
+    """
     headers: dict[str, list[str]] = {}
     try:
         value = json.loads(content)
-        pairs = value.items() if isinstance(value, dict) else [(name, item) for name, item in value]
-        for name, item in pairs:
-            headers.setdefault(str(name), []).extend(str(one) for one in (item if isinstance(item, list) else [item]))
-    except (ValueError, TypeError, RecursionError) as error:
+        if isinstance(value, dict) and isinstance(value.get("headers"), dict | list):
+            value = value["headers"]
+        for name, item in value.items() if isinstance(value, dict) else map(_pair, value):
+            values = [one for one in (item if isinstance(item, list) else [item]) if one is not None]
+            if not isinstance(name, str) or not all(isinstance(one, str | int | float) for one in values):
+                raise ValueError("a header that is no text")
+            headers.setdefault(name, []).extend(str(one)[:MAX_VALUE] for one in values)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         unreadable.append(f"headers: {type(error).__name__}: {error}"[:300])
+        return {}
     return headers
+
+
+def _pair(value: Any) -> tuple[Any, Any]:
+    if isinstance(value, dict):
+        return value["name"], value["value"]
+    name, item = value
+    return name, item
 
 
 def _text(value: Any) -> str:

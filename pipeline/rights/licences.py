@@ -44,13 +44,14 @@ _PERMISSIVE = {
 _COPYLEFT = ("GPL-", "LGPL-", "AGPL-", "MPL-", "EUPL-", "GFDL-", "ODbL-", "CDLA-Sharing-", "CC-SA-")
 _CC = re.compile(r"(CC-BY(?:-NC)?(?:-(?:SA|ND))?)(?:-(1\.0|2\.0|2\.1|2\.5|3\.0|4\.0)(?:-[A-Z]+)?)?")
 _CC_URL = re.compile(
-    r"(?:https?:)?//(?:www\.)?creativecommons\.org/(licenses|publicdomain)/([a-z+-]+)/(\d\.\d)"
+    r"(?<![\w.@-])(?:(?:https?:)?//)?(?:www\.|i\.)?creativecommons\.org/(licenses|publicdomain|l|p)/([a-z+-]+)/(\d\.\d)"
     r"(?:/(?!deed|legalcode|rdf)([a-z]{2,8}))?(?:/(?:deed|legalcode|rdf)?[a-z0-9._-]*)?/?(?:[?#]\S*)?",
     re.IGNORECASE,
 )
 _SPDX_URL = re.compile(
-    r"https?://(?:www\.)?(?:spdx\.org/licenses|opensource\.org/licenses?)/([\w.+-]+?)(?:\.html|/)?"
+    r"https?://(?:www\.)?(?:spdx\.org/licenses|opensource\.org/licenses?)/([\w.+-]+?)(?:\.(?:html|jsonld|json|txt)|/)?"
 )
+_NAMED_TWICE = re.compile(r"(.+?) ?\((.+)\)")  # Attribution 4.0 International (CC BY 4.0)
 _ABSENT = {"", "unknown", "other", "noassertion", "none", "null", "nan", "n/a", "na", "-", "?", "not specified"}
 _RESERVED = re.compile(r"all rights reserved|^(?:proprietary|unlicensed|copyrighted?)$", re.IGNORECASE)
 _ALIASES = {
@@ -59,6 +60,11 @@ _ALIASES = {
     "cc zero": "CC0-1.0",
     "cc0 1.0": "CC0-1.0",
     "cc0 1.0 universal": "CC0-1.0",
+    "cc0 1.0 universal (cc0 1.0) public domain dedication": "CC0-1.0",
+    "https://creativecommons.org/licenses/publicdomain/": "CC-PDDC",
+    "http://creativecommons.org/licenses/publicdomain/": "CC-PDDC",
+    "public domain mark": "CC-PDM-1.0",
+    "public domain mark 1.0": "CC-PDM-1.0",
     "mit license": "MIT",
     "apache 2.0": "Apache-2.0",
     "apache license 2.0": "Apache-2.0",
@@ -101,12 +107,12 @@ def normalise(text: str) -> Licence:
 
     Free text that is none of them is `unreadable`, and goes to a person.
     """
-    tidy = " ".join(text.split())
+    tidy = " ".join(text.split()).strip("<>")
     if tidy.casefold() in _ABSENT:
         return Licence(text, "absent")
     if len(tidy) > _LONGEST:
         return Licence(text, "unreadable")
-    expression = _ALIASES.get(tidy.casefold()) or _from_url(tidy) or _from_words(tidy)
+    expression = _ALIASES.get(tidy.casefold()) or _from_url(tidy) or _from_words(tidy) or _from_both_names(tidy)
     if not expression and _RESERVED.search(tidy):
         return Licence(text, "reserved")
     parsed = _parse(expression or tidy)
@@ -209,7 +215,7 @@ def _creative_commons(family: str, versioned: bool, purpose: Purpose) -> Judgeme
 def _from_url(text: str) -> str:
     if found := _CC_URL.fullmatch(text):
         kind, code, version, port = found.group(1).lower(), found.group(2).lower(), found.group(3), found.group(4)
-        if kind == "publicdomain":
+        if kind in ("publicdomain", "p"):
             return {"zero": "CC0-1.0", "mark": "CC-PDM-1.0"}.get(code, "")
         return _commons_id(code.split("-"), version, port or "")
     found = _SPDX_URL.fullmatch(text)
@@ -231,6 +237,12 @@ def _from_words(text: str) -> str:
     version = rest.pop(0) if rest and re.fullmatch(r"\d\.\d", rest[0]) else ""
     port = rest.pop(0) if version and rest and re.fullmatch(r"[a-z]{2}|igo|scotland", rest[0]) else ""
     return "" if rest else _commons_id(terms, version, port)
+
+
+def _from_both_names(text: str) -> str:
+    """A name with the short name in brackets, when both mean the same."""
+    found = _NAMED_TWICE.fullmatch(text)
+    return _from_words(found[1]) if found and _from_words(found[1]) == _from_words(found[2]) else ""
 
 
 def _commons_id(terms: list[str], version: str, port: str) -> str:

@@ -34,6 +34,7 @@ _CAWG = {  # CAWG training and data mining 1.1; ai_training is non-generative tr
     "ai_inference": "generate_input",
 }
 _ROBOTS_WITH_VALUE = {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
+_NOAI = re.compile(r"\bno(?:image)?ai\b")  # also where somebody forgot the comma
 _AGENT = re.compile(r"([\w.*-]+)\s*:\s*(.*)", re.DOTALL)
 
 
@@ -65,7 +66,9 @@ def read_signals(facts: str, purpose: Purpose, agents: tuple[str, ...]) -> Signa
 
 def _read(facts: dict[str, Any], purpose: Purpose, agents: tuple[str, ...]) -> Signals:
     xmp = _by_local_name(facts.get("xmp") or {})
-    headers = {name.casefold(): _texts(values) for name, values in (facts.get("headers") or {}).items()}
+    headers: dict[str, list[str]] = {}
+    for name, values in (facts.get("headers") or {}).items():
+        headers.setdefault(name.strip().casefold(), []).extend(_texts(values))
     findings = [
         *_plus(xmp, purpose),
         *_credential(facts.get("c2pa") or {}, purpose),
@@ -145,7 +148,7 @@ def _robots(lines: Sequence[str], agents: tuple[str, ...]) -> Iterator[Finding]:
             while named and named[1] not in _ROBOTS_WITH_VALUE:
                 agent, rule = named[1], named[2].strip()
                 named = _AGENT.fullmatch(rule)
-            if rule in ("noai", "noimageai") and agent in ours:
+            if _NOAI.search(rule) and agent in ours:
                 yield Finding(Verdict.DENY, Reason.SIGNAL_NOAI, (f"header:x-robots-tag={line}",))
                 break
 
@@ -154,14 +157,23 @@ def _aipref(lines: Sequence[str], purpose: Purpose) -> Iterator[Finding]:
     """AIPREF Content-Usage: train-ai=n speaks of generative models only; what is no structured field is unset."""
     if not lines or purpose.use != "train_generative":
         return
+    line = ", ".join(lines)
+    whole = _dictionary(line)  # several lines are one field; where that cannot be read, a line that can still speaks
+    for preferences in [_dictionary(one) for one in lines] if whole is None else [whole]:
+        wish = preferences.get("train-ai") if preferences is not None else None
+        if wish is not None and isinstance(wish.value, Token) and str(wish.value) == "n":
+            yield Finding(Verdict.DENY, Reason.SIGNAL_AIPREF, (f"header:content-usage={line}",))
+            return
+
+
+def _dictionary(line: str) -> Dictionary | None:
+    """A structured-field dictionary (RFC 9651), None when the line is none."""
     preferences = Dictionary()
     try:
-        preferences.parse(", ".join(lines).encode())
+        preferences.parse(line.encode())
     except ValueError:
-        return
-    wish = preferences.get("train-ai")
-    if wish is not None and isinstance(wish.value, Token) and str(wish.value) == "n":
-        yield Finding(Verdict.DENY, Reason.SIGNAL_AIPREF, (f"header:content-usage={', '.join(lines)}",))
+        return None
+    return preferences
 
 
 def _licences(facts: dict[str, Any], xmp: dict[str, list[str]]) -> Iterator[Statement]:

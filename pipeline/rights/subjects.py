@@ -154,7 +154,7 @@ def mentioned(note: str) -> set[str]:
         broken = str(row.get(BROKEN_ROW, ""))
     except (ValueError, TypeError, KeyError, AttributeError):
         cells, broken = [], note
-    words = [*cells, *re.split(r'[",;\t{}\[\]|]+', broken), *re.split(r'[",;\t{}\[\]|:]+', broken)]
+    words = [*cells, *re.split(r'[",;\t{}\[\]|]+', broken)]
     return {word.strip() for word in words if word.strip()}
 
 
