@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.audit.impact import Line, impact, model_line, snapshot_line
+from pipeline.audit.impact import impact, model_line, snapshot_line
+from pipeline.audit.lines import Line
 from pipeline.audit.recall import Settled, settle
 from pipeline.catalog.database import open_catalog
 from pipeline.catalog.ledger import ConsentEvent, append_events

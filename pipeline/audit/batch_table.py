@@ -17,6 +17,7 @@ BATCH = pa.schema(
         ("batch", pa.string()),  # id of the run
         ("index", pa.int64()),  # k: the image depends only on (model, seed, k)
         ("label", pa.string()),
+        ("source", pa.string()),  # asset that the image is a variation of, "" when of none
         ("state", pa.string()),  # published | quarantined
         ("reasons", STRINGS),  # of screening first, then of stamping
         ("verdict", pa.string()),  # of screening: pass | quarantine
@@ -55,13 +56,13 @@ def batch_table(
 ) -> pd.DataFrame:
     """Join GENERATED, VERDICTS and STAMPED (see catalog/tables.py) into BATCH, ordered by index.
 
-    Of `generated` only index, label and pixels are read. An image without a row in `stamped` is quarantined.
+    Of `generated` only index, label, source and pixels are read. An image without a row in `stamped` is quarantined.
     Raises ImprimaturError when an image has no verdict, or when one was published that did not pass screening.
     """
     verdict_of = {int(row["index"]): row for row in verdicts.to_dict("records")}
     stamp_of = {int(row["index"]): row for row in stamped.to_dict("records")}
     facts = {"batch": batch, "model": model, "snapshot": snapshot, "seed": seed}
-    made = generated[["index", "label", "pixels"]].sort_values("index").to_dict("records")
+    made = generated[["index", "label", "source", "pixels"]].sort_values("index").to_dict("records")
     rows = [_row(image, verdict_of.get(int(image["index"])), stamp_of.get(int(image["index"]), {})) for image in made]
     return pd.DataFrame([{**row, **facts} for row in rows], columns=BATCH.names)
 
@@ -86,6 +87,7 @@ def _row(image: Any, verdict: Any, stamp: Any) -> dict[str, Any]:
     return {
         "index": index,
         "label": image["label"],
+        "source": image["source"],
         "state": state,
         "reasons": _distinct([*verdict["reasons"], *stamp.get("reasons", [])]),
         "verdict": verdict["verdict"],

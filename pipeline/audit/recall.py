@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 
 from sqlalchemy import Connection, insert, select, update
 
-from pipeline.audit.impact import Line
+from pipeline.audit.lines import Line
 from pipeline.catalog.database import open_catalog
 from pipeline.catalog.records import model_row
 from pipeline.catalog.tables import outputs, recalls, remedies

@@ -8,7 +8,8 @@ from pathlib import PurePath
 import pandas as pd
 from sqlalchemy import select
 
-from pipeline.audit.impact import Line, snapshot_line
+from pipeline.audit.impact import snapshot_line
+from pipeline.audit.lines import Line
 from pipeline.audit.origins import stored_policy
 from pipeline.catalog.assets import inventory_path, read_inventory
 from pipeline.catalog.database import open_catalog

@@ -115,6 +115,7 @@ def generated(images: int) -> pd.DataFrame:
     return pd.DataFrame({
         "index": range(images),
         "label": ["twill" if number % 2 else "herringbone" for number in range(images)],
+        "source": [""] * images,
         "pixels": [pixel_digest(one) for one in pixels],
         "image": [png(one) for one in pixels],
     })  # fmt: skip

@@ -108,9 +108,15 @@ class Studio:
         return identifier
 
     def batch(
-        self, run: str, model: str, snapshot: Snapshot, nearest: Sequence[Sequence[str]], made_at: str = MARCH
+        self,
+        run: str,
+        model: str,
+        snapshot: Snapshot,
+        nearest: Sequence[Sequence[str]],
+        made_at: str = MARCH,
+        source: str = "",
     ) -> list[str]:
-        """Published outputs, each with the assets nearest to it, best first."""
+        """Published outputs, each with the assets nearest to it, best first; `source` is what they all vary."""
         rows = []
         for index, near in enumerate(nearest):
             file = f"images/{run}-{index:06d}.png"
@@ -118,7 +124,8 @@ class Studio:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(f"{run} {index}".encode())
             rows.append({
-                "batch": run, "index": index, "label": "", "state": "published", "reasons": [], "verdict": "pass",
+                "batch": run, "index": index, "label": "", "source": source, "state": "published",
+                "reasons": [], "verdict": "pass",
                 "output": f"{run}-{index}", "file": file, "file_sha256": sha256(path.read_bytes()), "pixels": "",
                 "generated_pixels": "", "watermark": f"{index:08x}", "psnr": 40.0, "validation_state": "Trusted",
                 "manifest": f"urn:{run}-{index}", "stamped_at": made_at, "model": model, "snapshot": snapshot.id,

@@ -151,6 +151,23 @@ def test_fine_tuned_descendants_are_affected_with_their_base(tmp_path: Path) -> 
     assert model_line(studio.workspace, "apart", JUNE).state == "clear"
 
 
+def test_a_variation_of_a_withdrawn_picture_is_strongly_affected(tmp_path: Path) -> None:
+    """The picture was never trained on: its holder had granted it as input only."""
+    studio = Studio(tmp_path, [asset("a"), asset("b", licence="LicenseRef-contract", holders=["Bela"])])
+    studio.say(event("g", "grant", "Bela", "holder", uses="generate_input", recorded_at=JANUARY))
+    shot = studio.snapshot()
+    studio.model("m", shot)
+    studio.batch("run-1", "m", shot, [["a"]], source=digest("b"))
+    studio.batch("run-2", "m", shot, [["a"]])
+    assert set(states(studio).values()) == {"clear"}
+    studio.say(event("w", "withdraw", "Bela", "holder"))
+    found = lines(studio)
+    assert (found["m"].state, found["run-2-0"].state) == ("clear", "clear")
+    assert (found["run-1-0"].state, found["run-1-0"].because) == ("affected-strong", (digest("b"),))
+    assert found["run-1-0"].lawful_when_made
+    assert settle(studio.workspace, list(found.values())).recalled == ("run-1-0",)
+
+
 def test_bases_in_a_circle_end(tmp_path: Path) -> None:
     studio = Studio(tmp_path, [asset("a")])
     shot = studio.snapshot()
