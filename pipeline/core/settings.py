@@ -160,6 +160,7 @@ class CredentialSettings(Settings):
     algorithm: Literal["es256", "es384", "ps256", "ed25519"] = "es256"
     timestamp_url: str | None = Field(None, pattern=r"^https?://")  # RFC 3161 time-stamping authority (TSA)
     training_mining: Literal["notAllowed", "allowed"] = "notAllowed"
+    notice: str = Field("", max_length=300)  # a limit of use that every credential states
     placement: Literal["embedded", "sidecar"] = "embedded"  # in the file, or as <name>.c2pa beside it
     chain: Literal["embedded", "linked"] = "embedded"  # the model's credential: carried, or named by digest and URL
     chain_url: str | None = None  # linked: the credential of model ID is published at <chain_url>/ID.c2pa

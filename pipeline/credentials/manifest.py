@@ -252,6 +252,7 @@ def _generation(facts: OutputFacts, output: str, settings: CredentialSettings, m
         "snapshot": facts.snapshot,
         "snapshotRoot": facts.snapshot_root,
         "screening": facts.verdict,
+        "notice": settings.notice,
         "modelCredentialSha256": sha256(linked.store) if linked else "",
         "modelCredentialUrl": _url(linked, settings) if linked else "",
     }
