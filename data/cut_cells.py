@@ -28,7 +28,12 @@ def cut(source: Path, out: Path) -> int:
             side = round(max(box.xmax - box.xmin, box.ymax - box.ymin) * MARGIN)
             left, top = (box.xmin + box.xmax - side) // 2, (box.ymin + box.ymax - side) // 2
             with Image.open(source / "images" / box.filename) as photograph:
-                if side < 24 or min(left, top) < 0 or left + side > photograph.width or top + side > photograph.height:
+                if (
+                    side < 24
+                    or min(left, top) < 0
+                    or left + side > photograph.width
+                    or top + side > photograph.height
+                ):
                     continue  # cut off by the edge of the photograph
                 cell = photograph.convert("RGB").crop((left, top, left + side, top + side))
             name = f"{kind.lower()}-{number:04d}.png"

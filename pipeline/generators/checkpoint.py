@@ -1,23 +1,26 @@
 """Checkpoints: everything that the next step depends on, in one safetensors file, written atomically."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor, nn
+from torch import Tensor
 
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.shards import write_bytes
+from pipeline.generators.protocol import Generator
 
 
 @dataclass
 class Progress:
     """The state of a training between two steps."""
 
-    model: nn.Module
-    average: nn.Module  # exponential moving average of the weights
+    model: Generator
+    average: Generator  # exponential moving average of the weights
     optimisers: list[torch.optim.AdamW]  # of the current stage
     fed: Tensor  # (rows,) bool: which rows of the training set have been fed
     stage: int = 0
@@ -38,18 +41,30 @@ def save_checkpoint(path: Path, progress: Progress, key: str) -> None:
 
 def read_position(path: Path, key: str) -> tuple[int, int]:
     """Stage and step of a checkpoint. Raises ImprimaturError when it is damaged or of another training."""
-    try:
-        with safe_open(path, "pt") as file:
-            position = file.metadata()
-    except SafetensorError as error:
-        raise ImprimaturError(f"{path}: damaged ({error})", "delete the file; training starts again") from None
-    if position["key"] != key:
+    with _damage_named(path), safe_open(path, "pt") as file:
+        position = file.metadata() or {}
+        stage, step = int(position["stage"]), int(position["step"])
+    if position.get("key") != key:
         raise ImprimaturError(f"{path}: belongs to another training", "delete the file; training starts again")
-    return int(position["stage"]), int(position["step"])
+    return stage, step
 
 
 def restore_checkpoint(path: Path, progress: Progress) -> None:
-    """Fill `progress`, built for the checkpoint's stage, with the checkpoint's tensors."""
+    """Fill `progress`, built for the checkpoint's stage, with the checkpoint's tensors. Raises ImprimaturError."""
+    with _damage_named(path):
+        _restore(path, progress)
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:  # RuntimeError: tensors that do not fit
+        reason = str(error).splitlines()[0]
+        raise ImprimaturError(f"{path}: damaged ({reason})", "delete the file; training starts again") from None
+
+
+def _restore(path: Path, progress: Progress) -> None:
     with safe_open(path, "pt") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     progress.fed.copy_(tensors["fed"])

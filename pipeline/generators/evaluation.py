@@ -21,6 +21,7 @@ REFERENCE = 4_000  # real images that the distance is taken to
 GUIDANCE = 1.5
 FEW_IMAGES = 2 * FEATURES
 FEW_OF_CLASS = 20
+ENOUGH = 100  # images, to say that a model has collapsed
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,12 @@ class Evaluation:
     images: int
     figures: dict[str, Figure]
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def collapsed(self) -> bool:
+        """True when the model surely shows next to nothing of the variety of real images."""
+        recall = self.figures.get("recall")
+        return recall is not None and self.images >= ENOUGH and recall.value == 0 and recall.real > 0.5
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values, rounded to what can be meant."""

@@ -21,7 +21,6 @@ from torch import Tensor
 
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.settings import ModelSettings
-from pipeline.core.shards import write_bytes
 from pipeline.generators.build import build_generator
 from pipeline.generators.classifier import Classifier, as_tensor
 from pipeline.generators.plan import threads
@@ -166,12 +165,11 @@ def interpolate(
     return _in_batches(model, noise, np.full(count, label, np.int64), make)
 
 
-def sample_grid(model: Sampler, path: Path, columns: int = 8, rows: int = 10) -> Path:
-    """Write a PNG of samples, a row a class (the first ten classes)."""
+def class_grid(model: Sampler, columns: int = 8, rows: int = 10) -> NDArray[np.uint8]:
+    """Samples (rows x columns, size, size, channels) uint8, a row a class (the first ten classes)."""
     shown = model.class_names[:rows]
     labels = np.repeat(labels_of(model, range(len(shown)), shown), columns)
-    images = draw(model, 0, range(len(labels)), labels, 1.5)
-    return write_bytes(path, grid_png(images, columns))
+    return draw(model, 0, range(len(labels)), labels, 1.5)
 
 
 def grid_png(images: NDArray[np.uint8], columns: int) -> bytes:

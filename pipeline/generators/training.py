@@ -36,12 +36,14 @@ from pipeline.generators.record import (
     read_record,
     trained_model,
 )
-from pipeline.generators.sampling import Sampler, sample_grid
+from pipeline.generators.sampling import Sampler, class_grid, grid_png
 from pipeline.generators.training_set import TrainingSet, row_digest
+from pipeline.generators.watch import TOO_MANY_COPIES, looks_at, near_copies, out_of_memory_named
 
 __all__ = ["TrainedModel", "is_trained", "model_key", "train"]
 
 CHECKPOINT_SECONDS = 12.0
+LARGEST_LOSS = 1e4  # beyond it a training has diverged, even where its numbers are still finite
 LARGEST_ENCODING = 20_000  # rows that a latent stage learns from; more would cost time and change little
 
 Progressed = Callable[[int, int, str], None]  # steps done, steps in all, a note
@@ -110,7 +112,8 @@ def train(
                 resumed = False
             else:
                 state.step = 0
-            _run_stage(stage, plan, state, feeder, settings.seed, key, checkpoint, log)
+            with out_of_memory_named(stage.batch_size):
+                _run_stage(stage, plan, state, feeder, settings, checkpoint, log)
             model.load_state_dict(_averaged(state, stage), strict=False)
     if feeder.root() != root:
         raise ImprimaturError(
@@ -132,12 +135,12 @@ def _run_stage(
     plan: Plan,
     state: Progress,
     feeder: Feeder,
-    seed: int,
-    key: str,
+    settings: ModelSettings,
     checkpoint: Path,
     log: "Log",
 ) -> None:
-    """Take the steps of one stage that are still to take."""
+    """Take the steps of one stage that are still to take; fewer when the last one begins to copy its images."""
+    seed, last = settings.seed, state.stage == len(plan.stages) - 1
     steps, size, dtype = (getattr(plan.stages[state.stage], name) for name in ("steps", "batch_size", "dtype"))
     rows, encoded = np.arange(len(feeder.data.labels)), None
     if stage.examples is not None:
@@ -147,6 +150,12 @@ def _run_stage(
     labels = torch.from_numpy(feeder.data.labels.copy())
     saved = time.monotonic()
     for step in range(state.step, steps):
+        if last and step in looks_at(steps):
+            grid = checkpoint.with_name(f"samples-{step:06d}.png")
+            copied = near_copies(state.model, _averaged(state, stage), settings, feeder.data, dtype, grid)
+            if copied > TOO_MANY_COPIES and bool(feeder.fed.all()):
+                log.stopped = f"{copied:.0%} of the samples were near copies of training images at step {step}"
+                return
         picked = _rows_of_step(len(rows), step, size, seed)
         examples = feeder.images(rows[picked]) if encoded is None else encoded[torch.from_numpy(picked)]
         batch = examples, labels[torch.from_numpy(rows[picked])]
@@ -155,7 +164,7 @@ def _run_stage(
         for objective, optimiser in zip(stage.objectives, state.optimisers, strict=True):
             turn_seed = _seed(seed, stage.name, objective.name, step)
             losses[objective.name] = take_turn(objective, optimiser, rate, batch, turn_seed, dtype)
-        if not all(math.isfinite(loss) for loss in losses.values()):
+        if not all(abs(loss) < LARGEST_LOSS for loss in losses.values()):  # nor when it is not a number
             raise ImprimaturError(
                 f"the training diverged at step {step} of stage {stage.name} ({losses}): the model is not released",
                 "lower model.learning_rate, or choose another model.seed",
@@ -164,7 +173,7 @@ def _run_stage(
         log.step(state.stage, stage.name, step, steps, losses, rate, size)
         state.step = step + 1
         if time.monotonic() - saved > CHECKPOINT_SECONDS:
-            save_checkpoint(checkpoint, state, key)
+            save_checkpoint(checkpoint, state, plan.key)
             saved = time.monotonic()
 
 
@@ -214,6 +223,7 @@ class Log:
         write_bytes(path, "".join(json.dumps(line) + "\n" for line in kept).encode())
         self.path, self.progress, self.lines = path, progress, kept
         self.plan, self.since, self.images = plan, time.monotonic(), 0
+        self.stopped = ""  # why the training ended before its budget
 
     def step(
         self, number: int, stage: str, step: int, steps: int, losses: dict[str, float], rate: float, size: int
@@ -267,10 +277,15 @@ def _release(
     digest = sha256(weights)
     model.eval().requires_grad_(False)
     sampler = Sampler(model, settings, data.class_names, digest, plan.dtype)
-    sample_grid(sampler, folder / "samples.png")
+    write_bytes(folder / "samples.png", grid_png(class_grid(sampler), 8))
     classifier, held = recognise(data, settings.seed)
     write_bytes(folder / CLASSIFIER, save(classifier.state_dict()))
-    evaluation = evaluate(sampler, data, classifier, held).as_dict()
+    evaluation = evaluate(sampler, data, classifier, held)
+    if settings.kind == "gan" and evaluation.collapsed:
+        raise ImprimaturError(
+            "the GAN collapsed: its images show no variety (recall 0): the model is not released",
+            "choose another model.seed, a longer budget, or another kind; samples.png shows what it draws",
+        )
     record = {
         "key": plan.key,
         "settings": settings.model_dump(mode="json"),
@@ -280,7 +295,7 @@ def _release(
         "weights_sha256": digest,
         "code": code_version(),
         "torch": torch.__version__,
-        "metrics": _summary(plan, model, log) | {"evaluation": evaluation},
+        "metrics": _summary(plan, model, log) | {"evaluation": evaluation.as_dict()},
     }
     write_json(folder / RECORD, record)
     (folder / "checkpoint.safetensors").unlink(missing_ok=True)
@@ -296,4 +311,5 @@ def _summary(plan: Plan, model: Generator, log: Log) -> dict[str, Any]:
         "images_seen": sum(stage.steps * stage.batch_size for stage in plan.stages),
         "losses": {key: value for line in last.values() for key, value in line.items() if key not in shown},
         "images_per_second": {name: line["images_per_second"] for name, line in last.items()},
+        "stopped_early": log.stopped,
     }

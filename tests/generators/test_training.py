@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors import safe_open
+from safetensors.numpy import save_file
 
 from pipeline.core.digests import file_sha256
-from pipeline.core.errors import ImprimaturError
+from pipeline.core.errors import EnvironmentFault, ImprimaturError
 from pipeline.core.merkle import merkle_root
 from pipeline.core.settings import ModelSettings
 from pipeline.generators import training
@@ -229,3 +230,42 @@ def _interrupt_at(stop: int):  # type: ignore[no-untyped-def]
             raise KeyboardInterrupt
 
     return progress
+
+
+def test_too_large_a_batch_proposes_a_smaller_one(tmp_path: Path) -> None:
+    data = striped_set()
+    with pytest.raises(EnvironmentFault, match=r"out of memory at a batch of 1000000000000 images") as raised:
+        train(tiny("vae", batch_size=10**12), data, merkle_root(data.assets), tmp_path)
+    assert "model.batch_size to 500000000000" in raised.value.fix
+    assert not is_trained(tmp_path)
+
+
+def test_a_checkpoint_without_its_tensors_is_named(tmp_path: Path) -> None:
+    data, settings = striped_set(), tiny("flow_matching", steps=6)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+        train(settings, data, merkle_root(data.assets), tmp_path, _interrupt_at(5))
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    with safe_open(checkpoint, "np") as file:
+        position, fed = file.metadata(), file.get_tensor("fed")
+    save_file({"fed": fed}, checkpoint, position)
+    with pytest.raises(ImprimaturError, match=r"checkpoint\.safetensors: damaged"):
+        train(settings, data, merkle_root(data.assets), tmp_path)
+
+
+def test_a_training_that_copies_its_images_stops_early_and_says_so(tmp_path: Path) -> None:
+    data, settings = striped_set(), tiny("vae", steps=80)
+    root = merkle_root(data.assets)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "TOO_MANY_COPIES", -1.0)  # a tiny model copies nothing: take any share for too much
+        stopped = train(settings, data, root, tmp_path / "stopped")
+    assert stopped.metrics["stopped_early"] == "0% of the samples were near copies of training images at step 3"
+    whole = train(settings, data, root, tmp_path / "whole")
+    assert whole.metrics["stopped_early"] == "" and whole.weights_sha256 != stopped.weights_sha256
+    assert len(list((tmp_path / "whole").glob("samples-*.png"))) == 3
+
+
+def test_ten_images_train_and_say_how_little_that_means(tmp_path: Path) -> None:
+    data = striped_set(count=10)
+    model = train(tiny("gan"), data, merkle_root(data.assets), tmp_path)
+    assert "too few to measure" in model.metrics["evaluation"]["warnings"][0]
