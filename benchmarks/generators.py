@@ -165,7 +165,7 @@ def ours(name: str, pixels: Pixels, labels: NDArray[np.uint8], seconds: float, o
     root = merkle_root(digests)
     key = model_key(root, settings, data.key)
     if not (folder / "plan.json").exists():
-        batch = torch.from_numpy(pixels[:64]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        batch = torch.from_numpy(pixels[:64].copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
         model = build_generator(settings, len(NAMES))
         write_json(
             folder / "plan.json", asdict(make_plan(key, settings, model, batch, len(pixels), 1, time.process_time))

@@ -18,7 +18,7 @@ def train(
         list[str] | None, typer.Option("--dataset", help="Make a snapshot of this dataset first.")
     ] = None,
     snapshot_id: Annotated[str | None, typer.Option("--snapshot", help="Train on this snapshot.")] = None,
-    kind: Annotated[str | None, typer.Option("--kind", help="flow_matching, vae or gan.")] = None,
+    kind: Annotated[str | None, typer.Option("--kind", help="flow_matching, vae, gan or pixel_gan.")] = None,
     size: Annotated[int | None, typer.Option("--size", help="Side of the images in pixels.")] = None,
     seconds: Annotated[float | None, typer.Option("--seconds", help="Training budget.")] = None,
     config: Config = None,

@@ -70,7 +70,7 @@ class DatasetSettings(Settings):
 class ModelSettings(Settings):
     """What is trained, on which image shape, and for how long (seconds, or steps when they must be exact)."""
 
-    kind: Literal["vae", "gan", "flow_matching"] = "vae"
+    kind: Literal["vae", "gan", "pixel_gan", "flow_matching"] = "vae"
     size: int = Field(64, ge=16, le=256, multiple_of=4)
     channels: Literal[1, 3] = 3
     seconds: float = Field(100.0, gt=0)

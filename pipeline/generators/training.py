@@ -281,7 +281,7 @@ def _release(
     classifier, held = recognise(data, settings.seed)
     write_bytes(folder / CLASSIFIER, save(classifier.state_dict()))
     evaluation = evaluate(sampler, data, classifier, held)
-    if settings.kind == "gan" and evaluation.collapsed:
+    if settings.kind.endswith("gan") and evaluation.collapsed:
         raise ImprimaturError(
             "the GAN collapsed: its images show no variety (recall 0): the model is not released",
             "choose another model.seed, a longer budget, or another kind; samples.png shows what it draws",

@@ -16,7 +16,7 @@ from pipeline.generators.sampling import draw, interpolate, labels_of, load_mode
 from pipeline.generators.training import train
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=[kind for kind in KINDS if kind != "pixel_gan"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny trained model of each kind."""
     data = striped_set()
@@ -87,6 +87,13 @@ def test_classes_by_share_are_spread_evenly_and_depend_on_k_alone(folder: Path) 
     assert (labels_of(model, range(50), {"down": 1, "across": 0}) == 1).all()
     with pytest.raises(ImprimaturError, match="shares must be positive"):
         labels_of(model, [0], {"down": -1.0})
+
+
+def test_a_gan_in_pixels_says_that_it_cannot_vary(tmp_path: Path) -> None:
+    data = striped_set()
+    model = load_model(train(tiny("pixel_gan"), data, merkle_root(data.assets), tmp_path).folder)
+    with pytest.raises(ImprimaturError, match="pixel_gan cannot vary"):
+        vary(model, data.pixels[:1], 0.5, 0, [0], np.ones(1, np.int64), 1.0)
 
 
 def test_variations_keep_more_of_the_picture_the_weaker_they_are(folder: Path) -> None:

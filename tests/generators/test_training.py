@@ -23,7 +23,7 @@ from pipeline.generators.sampling import load_model, sample
 from pipeline.generators.training import train
 from pipeline.generators.training_set import TrainingSet, row_digest
 
-KINDS = ["vae", "gan", "flow_matching"]
+KINDS = ["vae", "gan", "pixel_gan", "flow_matching"]
 
 
 def striped_set(count: int = 24, size: int = 16, channels: int = 3, seed: int = 1) -> TrainingSet:
