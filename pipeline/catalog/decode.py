@@ -147,13 +147,13 @@ def open_header(data: bytes, arrays: bool = False) -> ImageFile:
     return image
 
 
-def glance(data: bytes, least: int) -> tuple[ImageFile, Pixels]:
+def glance(data: bytes, least: int, arrays: bool = False) -> tuple[ImageFile, Pixels]:
     """Metadata, and grey pixels (H, W) of a smaller version where the format has one to give (JPEG), else in full.
 
     No side is reduced below `least`. Upright, ITU-R 601-2 luma, over white. Raises BadImage as `decode` does, but for
     faults that only the full picture shows (flat colour, damage in the finest detail).
     """
-    image = open_header(data)
+    image = open_header(data, arrays)
     if image.format in _JPEGS and is_canonical(image):
         return image, _straight(image, data, grey=True, least=least)[..., 0]
     _load(image, data)

@@ -11,6 +11,7 @@ from pipeline.core.errors import ImprimaturError
 from pipeline.ingest.archives import Box
 from pipeline.ingest.entries import Entry
 from pipeline.ingest.places import Cell, version_of
+from pipeline.ingest.reasons import IngestReason
 from pipeline.ingest.table import IMAGE_NAMES, Mapping, map_record
 
 _ROWS = 1024
@@ -42,20 +43,22 @@ def image_column(path: Path, chosen: str = "") -> str:
 
 def cell_entries(path: Path, column: str, mapping: Mapping, box: Box) -> Iterator[Entry]:
     """One entry a row: named by the struct's `path` or the mapped `file`, else by `<file>#<row>`."""
-    version, file = version_of(path), pq.ParquetFile(path, buffer_size=1 << 20)
-    size = _average(file, column)
-    others = [field.name for field in file.schema_arrow if field.name != column]
-    struct = pa.types.is_struct(file.schema_arrow.field(column).type)
-    named = [f"{column}.path"] if struct and _has(file.schema_arrow.field(column).type, "path") else []
-    row = 0
-    for batch in file.iter_batches(_ROWS, columns=[*others, *named], use_threads=False):
-        for record in batch.to_pylist() if batch.num_columns else [{}] * batch.num_rows:
-            fields = map_record(record, mapping)
-            given = str((record.get(column) or {}).get("path") or "") if named else ""
-            name = PurePosixPath((fields.pop("file", "") or given).replace("\\", "/")).as_posix()
-            label = name if name not in ("", ".") else f"{PurePosixPath(box.name).name}#{row:05d}"
-            yield Entry(box.prefix + label, Cell(str(path), size, version, column, row), fields, box=box.name)
-            row += 1
+    version, row = version_of(path), 0
+    try:
+        file = pq.ParquetFile(path, buffer_size=1 << 20)
+        size, kind = _average(file, column), file.schema_arrow.field(column).type
+        named = [f"{column}.path"] if pa.types.is_struct(kind) and _has(kind, "path") else []
+        others = [field.name for field in file.schema_arrow if field.name != column]
+        for batch in file.iter_batches(_ROWS, columns=[*others, *named], use_threads=False):
+            for record in batch.to_pylist() if batch.num_columns else [{}] * batch.num_rows:
+                fields = map_record(record, mapping)
+                given = str((record.get(column) or {}).get("path") or "") if named else ""
+                name = PurePosixPath((fields.pop("file", "") or given).replace("\\", "/")).as_posix()
+                label = name if name not in ("", ".") else f"{PurePosixPath(box.name).name}#{row:05d}"
+                yield Entry(box.prefix + label, Cell(str(path), size, version, column, row), fields, box=box.name)
+                row += 1
+    except (OSError, ValueError, pa.ArrowException) as error:
+        yield box.fault(IngestReason.ARCHIVE_CORRUPT, f"after {row:,} rows: {error}"[:300])
 
 
 def _average(file: Any, column: str) -> int:

@@ -45,7 +45,7 @@ def blob_path(folder: Path, number: int) -> Path:
 
 
 @dataclass
-class _Shard:
+class Shard:
     """What examining an item needs: the settings, and the blob that bytes are packed into, each asset once."""
 
     store: str  # the blob in the inventory's words
@@ -74,7 +74,7 @@ def ingest_shard(job: Job) -> Result:
     target = blob_path(folder, number)
     blob = target.with_name(f".{target.name}.{uuid4().hex[:8]}.tmp")
     mapping = Mapping(job["columns"], job["values"])
-    shard = _Shard(f"blobs/{target.name}", str(blob), job["copy"], job["background"], mapping, job["problems"])
+    shard = Shard(f"blobs/{target.name}", str(blob), job["copy"], job["background"], mapping, job["problems"])
     rows: list[Row] = []
     prints: dict[str, Row] = {}
     with machine_faults_named(target):
@@ -105,13 +105,13 @@ def ingest_shard(job: Job) -> Result:
     return {"number": number, "files": len(rows), "accepted": accepted}
 
 
-def examine_item(shard: _Shard, item: Item) -> tuple[Row, Row]:
+def examine_item(shard: Shard, item: Item) -> tuple[Row, Row]:
     """(inventory row, fingerprint row) of one file; the second is empty when the file is rejected or was packed."""
     row = _blank(item)
     try:
         if item.reason or item.place is None:
             raise Refused(item.reason or IngestReason.UNREADABLE, item.detail)
-        sidecars, cells, problems = _beside(item, shard.mapping)
+        sidecars, cells, problems = beside(item, shard.mapping)
         if not agree(item.fields, cells):
             raise Refused(IngestReason.CONFLICTING_ROWS, "its JSON file and its table")
         fields = cells | {name: cell for name, cell in item.fields.items() if cell or name not in cells}
@@ -143,7 +143,7 @@ def examine_item(shard: _Shard, item: Item) -> tuple[Row, Row]:
     return row, look
 
 
-def _stored(shard: _Shard, place: Place, asset: str, data: bytes) -> Row:
+def _stored(shard: Shard, place: Place, asset: str, data: bytes) -> Row:
     """Where the bytes lie: where they are, when they may stay there and others can read them; else in the blob."""
     if not shard.copy and (found := referable(place)):
         path, offset, _ = found
@@ -167,7 +167,7 @@ def _keep(blob: Path, target: Path, size: int) -> None:
     blob.replace(target)
 
 
-def _beside(item: Item, mapping: Mapping) -> tuple[list[tuple[str, bytes]], Fields, list[str]]:
+def beside(item: Item, mapping: Mapping) -> tuple[list[tuple[str, bytes]], Fields, list[str]]:
     """(files of facts by name, columns in a JSON or class file, what could not be read) beside an image."""
     facts: list[tuple[str, bytes]] = []
     columns: Fields = {}

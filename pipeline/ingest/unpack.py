@@ -72,7 +72,7 @@ def _chunks(path: Path) -> Iterator[bytes | str]:
     """Unpacked chunks, and a reason code at the end when there is something wrong."""
     try:
         with _open(path) as stream:
-            while chunk := stream.read(_CHUNK):
+            while chunk := stream.read1(_CHUNK):  # what there is: `read` would lose it when it meets damage
                 yield chunk
     except EOFError:
         yield IngestReason.ARCHIVE_TRUNCATED
