@@ -1,4 +1,4 @@
-"""Commands on datasets: ingest, dedup."""
+"""Commands on datasets: survey, ingest, dedup."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +9,19 @@ from flows.cli.options import Dataset, Home, Json, emit
 from pipeline.core.workspace import Workspace
 
 app = typer.Typer()
+
+
+@app.command()
+def survey(
+    source: Annotated[str, typer.Argument(help="A folder, file or URL.")],
+    mapping: Annotated[Path | None, typer.Option("--mapping", help="YAML: columns, sha256, table, ...")] = None,
+    as_json: Json = False,
+) -> None:
+    """Look at a source without taking it in: digest, size, rights data and hash of every file."""
+    from flows.commands.data import surveyed_files
+
+    for row in surveyed_files(source, mapping):
+        emit(row, as_json, f"{row['status']:<9} {row['reason'] or '-':<22} {row['file']}")
 
 
 @app.command()

@@ -28,6 +28,14 @@ def listed_files(workspace: Workspace, dataset: str) -> Iterator[Row]:
     yield from rows_of(read_inventory(workspace, dataset, columns)[columns])
 
 
+def surveyed_files(source: str, mapping: Path | None) -> Iterator[Row]:
+    """A row a file of a source, read in a scratch workspace."""
+    from pipeline.ingest.survey import survey
+
+    with tempfile.TemporaryDirectory() as scratch:
+        yield from survey(dataset_settings("source", source, mapping, None), Workspace(Path(scratch)), WorkSettings())
+
+
 def duplicate_files(source: str) -> Iterator[Row]:
     """Near-duplicate groups of a source, read in a scratch workspace."""
     from pipeline.ingest import ingest_dataset

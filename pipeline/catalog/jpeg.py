@@ -47,6 +47,24 @@ def jpeg_size(data: bytes) -> tuple[int, int]:
     return width, height
 
 
+def outside_scans(data: bytes) -> bytes:
+    """All bytes of a JPEG but the entropy-coded ones, where nothing can be said; a tenth of it, or less.
+
+    All of it, when its scans hold anything but scans: other segments, another picture.
+    """
+    position = 2
+    while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] != b"\xda":
+        position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    scans = np.frombuffer(data, np.uint8)[position + 2 :]
+    if not scans.size:
+        return data
+    markers = scans[1:][scans[:-1] == 0xFF]
+    if ((markers >= 0xE0) & (markers != 0xFF) | (markers == 0xD8)).any():
+        return data
+    end = data.find(b"\xff\xd9", position)
+    return data if end < 0 else data[:position] + data[end:]
+
+
 def jpeg_damage(data: bytes) -> str:
     """What is wrong with the markers of a JPEG, in words; "" when nothing is. A missing end is not damage here."""
     position, scanning, restart = 2, False, 0

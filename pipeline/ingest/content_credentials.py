@@ -17,15 +17,17 @@ _MIME = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "WEBP": 
 _MIME |= {"GIF": "image/gif", "AVIF": "image/avif"}
 
 
-def read_credentials(data: bytes, image_format: str) -> tuple[dict[str, Any] | None, list[str]]:
+def read_credentials(data: bytes, image_format: str, searched: bytes) -> tuple[dict[str, Any] | None, list[str]]:
     """(facts of the manifest store, what could not be read). None without a store. Never raises.
+
+    `searched`: the part of `data` that can hold one.
 
     Facts: `state` Trusted | Valid | Invalid | Unreadable | Remote (kept elsewhere), `remote_url`, and
     `training_mining`: for each entry of each assertion its label, entry, use, constraint_info, manifest, and whether
     that is the active manifest.
     """
     mime = _MIME.get(image_format)
-    if mime is None or not any(marker in data for marker in _MARKERS):
+    if mime is None or not any(marker in searched for marker in _MARKERS):
         return None, []  # starting the reader costs milliseconds
     try:
         import c2pa

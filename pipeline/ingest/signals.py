@@ -15,6 +15,7 @@ from defusedxml.ElementTree import fromstring
 from PIL import IptcImagePlugin
 from PIL.ImageFile import ImageFile
 
+from pipeline.catalog.jpeg import outside_scans
 from pipeline.ingest.content_credentials import read_credentials
 
 MAX_XMP_BYTES = 1_000_000
@@ -46,8 +47,9 @@ def read_signals(
     `problems` what else about the file could not be read. Never raises: what cannot be read is itself a fact.
     """
     unreadable: list[str] = list(problems)
-    credentials, faults = read_credentials(data, image.format or "")
-    packets = _packets(data, image, unreadable)
+    searched = outside_scans(data) if image.format in ("JPEG", "MPO") else data
+    credentials, faults = read_credentials(data, image.format or "", searched)
+    packets = _packets(searched, image, unreadable)
     headers: dict[str, list[str]] = {}
     for name, content in sidecars:
         if len(content) > MAX_SIDECAR_BYTES:
@@ -58,7 +60,7 @@ def read_signals(
             for name, values in _headers(content, unreadable).items():
                 headers.setdefault(name, []).extend(values)
     facts: dict[str, Any] = {
-        "xmp": _xmp(data, packets, unreadable),
+        "xmp": _xmp(searched, packets, unreadable),
         "exif_copyright": _exif_copyright(image, unreadable),
         "iptc_copyright": _iptc_copyright(image, unreadable),
         "headers": headers,

@@ -14,6 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from pipeline.catalog import decode as limits
 from pipeline.catalog.decode import EXPLANATIONS, FORMATS, BadImage, ImageFault, decode, fit, render
+from pipeline.catalog.jpeg import outside_scans
 from pipeline.catalog.references import key_of
 
 
@@ -131,6 +132,18 @@ def test_a_jpeg_that_is_overwritten_in_the_middle_is_refused() -> None:
     data = bytearray(encoded(noise, "JPEG", quality=95))
     data[20_000:24_000] = rng.bytes(4_000)
     assert fault_of(bytes(data)) == ImageFault.CORRUPT
+
+
+def test_what_a_jpeg_says_is_outside_of_its_scans() -> None:
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (200, 300, 3), dtype=np.uint8))
+    for options in ({}, {"progressive": True}, {"restart_marker_rows": 1}):
+        data = encoded(noise, "JPEG", comment=b"a comment", **options)
+        said = outside_scans(data + b"trailing words")
+        assert len(said) < len(data) // 10 and b"a comment" in said and said.endswith(b"trailing words")
+        between = data[:-2] + b"\xff\xe1\0\x08hidden" + data[-2:]
+        assert outside_scans(between) == between
+        assert outside_scans(data + data) == data + data
+    assert outside_scans(b"\xff\xd8") == b"\xff\xd8" and outside_scans(b"") == b""
 
 
 @pytest.mark.parametrize(
