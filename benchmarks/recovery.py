@@ -148,9 +148,9 @@ def duplicates(first: bytes, second: bytes) -> bool:
 
 
 def strangers(
-    workspace: Workspace, unrelated: Iterable[Image.Image], published: dict[str, bytes], key: bytes
+    workspace: Workspace, unrelated: Iterable[Image.Image], published: dict[str, bytes], key: bytes | None
 ) -> None:
-    """Print how many strangers were taken for outputs."""
+    """Print how many strangers were taken for outputs; without a key, by looks alone."""
     found_by, duplicate, asked, spent = Counter[str](), 0, 0, time.process_time()
     for image in unrelated:
         asked += 1
@@ -161,8 +161,9 @@ def strangers(
             found_by[found.found_by] += 1
             print(f"false: {found.found_by} {found.entry.batch} {found.entry.index} {found.evidence}", flush=True)
     spent = 1000 * (time.process_time() - spent) / asked
-    print(f"strangers: {asked} asked, {sum(found_by.values())} false recoveries; {duplicate} were the same")
-    print(f"picture as an output by the rule for duplicates; {spent:.0f} ms CPU each", flush=True)
+    how, false = "" if key else ", by looks alone", sum(found_by.values())
+    print(f"strangers{how}: {asked} asked, {false} false recoveries; {duplicate} were an output's picture")
+    print(f"by the rule for duplicates; {spent:.0f} ms CPU each", flush=True)
 
 
 def at_scale(folder: Path, counts: list[int], query: Pixels) -> None:
@@ -206,6 +207,7 @@ def main() -> None:
     parser.add_argument("--outputs", type=int, default=1000, help="at 256 px; half as many at 64 px")
     parser.add_argument("--copies", type=int, default=300, help="of each kind")
     parser.add_argument("--strangers", type=int, default=10_000)
+    parser.add_argument("--searched", type=int, default=1_000, help="strangers searched for a watermark too (100 ms)")
     parser.add_argument("--scale", type=int, default=200_000, help="outputs in the largest synthetic catalog")
     given = parser.parse_args()
     known = pictures(Path(os.environ["IMPRIMATUR_MIRROR"]))
@@ -224,7 +226,9 @@ def main() -> None:
         rest = [rgb for found in known.values() for rgb in found[2 * share :]]
         chance = np.random.default_rng(3).permutation(len(rest))[: given.strangers]
         print()
-        strangers(workspace, (at(rest[k], 256) for k in chance), {**large, **published}, identity.watermark_key)
+        everything = {**large, **published}
+        strangers(workspace, (at(rest[k], 256) for k in chance), everything, None)
+        strangers(workspace, (at(rest[k], 256) for k in chance[: given.searched]), everything, identity.watermark_key)
         print("\n| outputs | by the index | scan of all hashes | ratio |\n|---|---|---|---|")
         query = np.asarray(at(known["game-icons"][0], 256))
         counts = [count for count in (2_000, 20_000, 200_000, 1_000_000) if count <= given.scale]

@@ -16,6 +16,7 @@ from pipeline.credentials.likeness import likeness
 from pipeline.credentials.manifest import watermark_payload
 from pipeline.credentials.recovery import Match, find_output, fingerprint_matches, watermark_matches
 from pipeline.credentials.repository import record_output, thumbnail_of
+from pipeline.credentials.stamp import stamp
 from pipeline.similarity.fingerprints import fingerprint, thumbnails
 
 Pixels = NDArray[np.uint8]
@@ -50,7 +51,7 @@ def test_looks_alone_find_the_output(studio: Studio, change: str) -> None:
         rgb = decoded(studio.published(index, "looks").read_bytes())
         matches = fingerprint_matches(studio.workspace, CHANGES[change](rgb))
         assert matches[0].entry.index == index
-        assert matches[0].evidence["relative_error"] <= 0.1 and matches[0].similarity > 0.8
+        assert matches[0].evidence["relative_error"] <= 0.12 and matches[0].similarity > 0.8
 
 
 def test_a_published_file_need_not_be_there_any_more(studio: Studio) -> None:
@@ -69,7 +70,8 @@ def test_the_match_says_on_what_evidence(studio: Studio) -> None:
     assert found.evidence == {"alg": watermark.ALGORITHM, "value": value}
     by_looks = fingerprint_matches(studio.workspace, rgb)[0]
     assert by_looks.evidence == {
-        "alg": "dev.imprimatur.phash256.v1", "differing_bits": 0, "relative_error": 0.0, "edges_lost": 0.0,
+        "alg": "dev.imprimatur.phash256.v1", "differing_bits": 0, "relative_error": 0.0, "worst_error": 0.0,
+        "edges_lost": 0.0,
     }  # fmt: skip
 
 
@@ -148,6 +150,17 @@ def test_every_lookup_goes_by_an_index(own_studio: Studio) -> None:
         for sql, values in asked:
             plan = connection.exec_driver_sql(f"explain query plan {sql}", values).all()
             assert not [row for row in plan if str(row[3]).startswith("SCAN")], (sql, plan)
+
+
+def test_cards_of_one_deck_are_told_apart_by_looks(own_studio: Studio) -> None:
+    """Two drawings that share all but one small figure."""
+    stamped = stamp(picture(1, 256), own_studio.facts(1), None, own_studio.identity, own_studio.settings)
+    record_output(own_studio.workspace, stamped, own_studio.facts(1), "images/a.png", "published")
+    card = decoded(stamped.data)
+    other = card.copy()
+    other[24:60, 24:60] = 255 - other[24:60, 24:60]
+    assert len(fingerprint_matches(own_studio.workspace, card)) == 1
+    assert fingerprint_matches(own_studio.workspace, other) == []
 
 
 def test_a_picture_too_flat_to_tell_is_not_found_by_looks(studio: Studio) -> None:
