@@ -99,8 +99,8 @@ def read_events(catalog: Engine, known_at: str) -> list[ConsentEvent]:
 
 
 def read_event_table(catalog: Engine, known_at: str) -> pa.Table:
-    """The same as `read_events` by column, one of strings for each field of ConsentEvent: for millions of events."""
-    query = _known_by(known_at).execution_options(yield_per=_BATCH)
+    """The same events by column, one of strings for each field, in the chain's order: for millions of events."""
+    query = _known_by(known_at).order_by(None).order_by(consent_events.c.seq).execution_options(yield_per=_BATCH)
     with reading(catalog) as connection:
         batches = [_batch(rows) for rows in connection.execute(query).partitions()]
     return pa.Table.from_batches(batches, _SCHEMA)

@@ -1,5 +1,6 @@
 """The inventory by column: its rows, what they share, and what a reference to an asset fits."""
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ Codes = NDArray[np.int64]
 TEXTS = ("file", "status", "asset", "sha256", "pixels", "key", "licence", "signals", "attribution")
 LISTS = ("holders", "depicts", "derived_from")
 COLUMNS = (*TEXTS, *LISTS)  # what the decision needs of tables.INVENTORY
+_FEW = 50
 _BETWEEN = "\x1f"  # joins the parts of a list into one text
 
 
@@ -154,8 +156,19 @@ def tidy(references: pa.StringArray) -> pa.StringArray:
     return pc.if_else(digest, pc.ascii_lower(trimmed), trimmed)
 
 
+def tidy_text(reference: str) -> str:
+    """The same for one reference."""
+    text = reference.strip()
+    return text.lower() if re.fullmatch("[0-9A-Fa-f]{64}", text) else text
+
+
 def combine(*codes: Codes) -> tuple[Codes, Codes]:
     """Number the distinct combinations: (a row of each combination, the combination of each row)."""
+    if len(codes[0]) < _FEW:  # a dict is quicker to set up
+        numbers: dict[tuple[int, ...], int] = {}
+        found = [numbers.setdefault(one, len(numbers)) for one in zip(*(c.tolist() for c in codes), strict=True)]
+        first_few = [found.index(number) for number in range(len(numbers))]
+        return np.array(first_few, dtype=np.int64), np.array(found, dtype=np.int64)
     combined = np.zeros(len(codes[0]), dtype=np.int64)
     for column in codes:
         combined, distinct = pd.factorize(combined * (int(column.max(initial=0)) + 1) + column)

@@ -25,7 +25,8 @@ _MARK = "\x00"  # begins a stand-in; no name or id in the ledger holds it
 _SOMETHING = f"{_MARK}asset"  # stands for an asset or dataset
 _EVENT = f"event:{_MARK}"
 _FIELDS = ("action", "subject_type", "uses", "commercial", "territory", "overrides_signals")  # what an event says
-_HOLDER, _PERSON, _STRANGER = 1, 100_000, 200_000  # first number of the people of each kind; 0 is nobody
+# first number of the people of each kind; 0 is nobody
+_HOLDER, _PERSON, _STRANGER, _MEDDLER, _ALL_HOLDERS = 1, 100_000, 200_000, 10**10, 10**11
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ class Lines:
     ambiguous: NDArray[np.bool_]  # the event's reference fits other assets too
     speaker: Codes  # 0 where the event speaks for its subject
     subject: Codes  # the holder or person that the event is about, else 0
+    voice: Codes  # the holder or stranger whose word it is
     starts: Codes  # those of item i are lines starts[i] to starts[i + 1]
 
 
@@ -65,36 +67,53 @@ class Cases:
         kept = ~again & (self._all(self._bears)[self._meaning[event]] | unsure)
         item, event, unsure = item[kept], event[kept], unsure[kept]
         speaker = names.numbers(_speakers(subjects.events, self._question.policy.registrars))[event]
-        kept = ~self._settled(item, event, unsure, speaker)
-        item, event, unsure, speaker = item[kept], event[kept], unsure[kept], speaker[kept]
         subject = names.numbers(_personal_subjects(subjects.events))[event]
         people = _People(subjects.groups, names)
-        group = self._group[item]
-        return Lines(
-            item,
-            event,
-            unsure,
-            people.places(group, speaker, item),
-            people.places(group, subject, item),
-            np.searchsorted(item, np.arange(len(identity) + 1)),
-        )
+        speaker = people.places(self._group[item], speaker, item)
+        subject = people.places(self._group[item], subject, item)
+        voice = self._voice(item, event, unsure, speaker, subject)
+        kept = np.flatnonzero(~self._settled(item, event, voice))
+        # whether one holder spoke before another makes no difference, unless something was said for all
+        shared = np.isin(item, item[voice == _ALL_HOLDERS])
+        order = kept[np.lexsort((event[kept], np.where(shared, 0, voice)[kept], unsure[kept], item[kept]))]
+        item = item[order]
+        starts = np.searchsorted(item, np.arange(len(identity) + 1))
+        return Lines(item, event[order], unsure[order], speaker[order], subject[order], voice[order], starts)
 
-    def _settled(self, item: Codes, event: Codes, unsure: NDArray[np.bool_], speaker: Codes) -> NDArray[np.bool_]:
-        """Lines of the holders' word on the use that make no difference, for another is for all holders and places.
+    def _voice(self, item: Codes, event: Codes, unsure: NDArray[np.bool_], speaker: Codes, subject: Codes) -> Codes:
+        """The holder or stranger whose word a line is, or all holders; 0 where it is unclear, or people are shown."""
+        groups, group = self._subjects.groups, self._group[item]
+        alone = np.array([len(holders) <= 1 for holders in groups.holders], dtype=bool)[group]
+        depicting = np.array([bool(people) for people in groups.depicts], dtype=bool)[group]
+        of_file = self._all(lambda meant: meant.subject_type in ("asset", "dataset"))[self._meaning[event]]
+        of_holder = self._all(lambda meant: meant.subject_type == "holder")[self._meaning[event]] & (speaker == 0)
+        meddling = self._all(lambda meant: meant.subject_type == "holder")[self._meaning[event]] & (speaker != 0)
+        voice: Codes = np.where(meddling, np.where(speaker < _PERSON, _MEDDLER + speaker, speaker), 0)
+        voice = np.where(of_holder, subject, np.where(of_file, speaker, voice))
+        voice = np.where(of_file & (speaker == 0), np.where(alone, _HOLDER, _ALL_HOLDERS), voice)
+        plain: NDArray[np.bool_] = ~unsure & ~depicting & self._all(is_readable)[self._meaning[event]]
+        return voice * plain
+
+    def _settled(self, item: Codes, event: Codes, voice: Codes) -> NDArray[np.bool_]:
+        """Lines that make no difference, for another word of the same holder on the use is for all places.
 
         It replaces what came before it, and where nothing ends it, grants of other uses and times explain nothing.
         """
-        meaning = self._meaning[event]
-        depicting = np.array([bool(people) for people in self._subjects.groups.depicts], dtype=bool)
-        plain: NDArray[np.bool_] = ~unsure & (speaker == 0) & self._all(is_readable)[meaning]
-        plain &= ~depicting[self._group[item]]
-        count = int(item.max(initial=-1)) + 1
-        last, end = np.full(count, -1), np.full(count, -1)
-        settling = np.flatnonzero(plain & self._all(self._settles)[meaning])
-        ending = np.flatnonzero(plain & self._all(lambda meant: meant.action == "expire")[meaning])
-        last[item[settling]], end[item[ending]] = settling, ending  # of several the last assignment stays
-        idle = plain & ~self._all(self._question.touched_by)[meaning] & (last > end)[item]
-        return (plain & (np.arange(len(item)) < last[item])) | idle
+        place, count = np.arange(len(item)), int(item.max(initial=-1)) + 1
+        _, pair = combine(item, voice)
+        settling = (voice != 0) & self._all(self._settles)[self._meaning[event]]
+        ending = (voice != 0) & self._all(lambda meant: meant.action == "expire")[self._meaning[event]]
+        for_all = voice == _ALL_HOLDERS
+        settled = np.maximum(_last(pair, settling, len(item))[pair], _last(item, settling & for_all, count)[item])
+        ended = np.maximum(_last(pair, ending, len(item))[pair], _last(item, ending & for_all, count)[item])
+        ended = np.where(for_all, _last(item, ending, count)[item], ended)
+        touching = self._all(self._question.touched_by)[self._meaning[event]]
+        idle = ~touching & (settled > ended)
+        # all that counts of strangers is what they object to
+        opening = settling & ~self._all(lambda meant: meant.action in CLOSING)[self._meaning[event]]
+        idle |= (voice >= _STRANGER) & ~for_all & (~touching | opening | ending)
+        makes_none: NDArray[np.bool_] = (voice != 0) & ((place < settled) | idle)
+        return makes_none
 
     def _all(self, test: Callable[[ConsentEvent], bool]) -> NDArray[np.bool_]:
         """The answer for each meaning."""
@@ -106,14 +125,18 @@ class Cases:
         return event.action == "grant" or asked.touched_by(event) or asked.touched_by(event, "likeness")
 
     def _settles(self, event: ConsentEvent) -> bool:
-        """True for a word on the use, by all holders and for all places, that is in force."""
-        settling = event.action in (*CLOSING, "grant") and event.subject_type in ("asset", "dataset")
+        """True for a word on the use, for all places, that is in force."""
+        settling = event.action in (*CLOSING, "grant")
         return settling and "*" in event.territory.split("|") and self._question.touched_by(event)
 
     def _number(self) -> tuple[Codes, Codes]:
         """(an item of each case, the case of each item): the people by number, then line by line."""
         lines = self.lines
-        _, word = combine(self._meaning[lines.event], lines.ambiguous.astype(np.int64), lines.speaker, lines.subject)
+        # a holder's word is the same whether spoken of the file, of its dataset or of themselves
+        meaning = self._meaning[lines.event]
+        terms = np.where(lines.voice != 0, self._terms()[meaning], len(self._meant) + meaning)
+        people = [np.where(lines.voice != 0, 0, who) for who in (lines.speaker, lines.subject)]
+        _, word = combine(terms, lines.voice, lines.ambiguous.astype(np.int64), *people)
         case = _numbers_of_people(self._subjects.groups)[self._group]
         lengths, place = np.diff(lines.starts), 0
         while len(longer := np.flatnonzero(lengths > place)):
@@ -121,6 +144,11 @@ class Cases:
             case[longer] = int(case.max()) + 1 + codes
             place += 1
         return combine(case)
+
+    def _terms(self) -> Codes:
+        """The meanings numbered without the kind of their subject, and without likeness: nobody is shown."""
+        keys = [_meaning(meant, self._question) for meant in self._meant]
+        return np.array([keys.index(next(k for k in keys if k[2:] == key[2:])) for key in keys], dtype=np.int64)
 
     def consents(self) -> list[Consent]:
         """What each case amounts to. Its evidence names events by their line within the item: see `spelled`."""
@@ -250,19 +278,23 @@ def _meanings(saying: Codes, said: list[ConsentEvent], question: Question) -> tu
 
 
 def _meaning(event: ConsentEvent, question: Question) -> tuple[object, ...]:
+    """What a ruling can depend on of an event; from the third place on, what it can as a word on the use."""
     if not is_readable(event):
-        return ("unreadable", event.subject_type)
-    commercial = question.purpose.commercial
-    return (
-        event.action,
-        event.subject_type,
-        event.territory,
-        event.overrides_signals,
-        covers(event, question.purpose.use, commercial),
-        covers(event, "likeness", commercial),
-        event.effective_from <= question.as_of,
-        not event.effective_until or event.effective_until > question.as_of,
-    )
+        return (event.subject_type, (), "unreadable")
+    use, commercial, as_of = question.purpose.use, question.purpose.commercial, question.as_of
+    when = (event.effective_from <= as_of, not event.effective_until or event.effective_until > as_of)
+    of_likeness = (*when, event.territory) if covers(event, "likeness", commercial) else ()
+    if not covers(event, use, commercial):
+        return (event.subject_type, of_likeness, event.action)
+    overriding = event.action == "grant" and event.overrides_signals == "yes"
+    return (event.subject_type, of_likeness, event.action, event.territory, overriding, when)
+
+
+def _last(key: Codes, which: NDArray[np.bool_], count: int) -> Codes:
+    """For each key the last line that is one of those, -1 when there is none."""
+    found, lines = np.full(count, -1), np.flatnonzero(which)
+    found[key[lines]] = lines  # of several the last assignment stays
+    return found
 
 
 def _codes(column: pa.ChunkedArray) -> Codes:

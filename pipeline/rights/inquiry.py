@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from pipeline.catalog.ledger import event_table, read_events_about
 from pipeline.core.errors import ImprimaturError
-from pipeline.rights.assets import AssetRow, Assets, Coded, tidy
+from pipeline.rights.assets import AssetRow, Assets, Coded, tidy_text
 from pipeline.rights.decision import Decisions
 from pipeline.rights.ruling import Question
 
@@ -60,7 +60,7 @@ class Inquiry:
 
     def _fitting(self, reference: str) -> set[int]:
         """Rows of the assets that a reference fits: by digest, `dataset:key` or key."""
-        text = tidy(pa.array([reference]))[0].as_py()
+        text = tidy_text(reference)
         rows = self._by_identity.rows(self._by_identity.code(text)) | self._by_key.rows(self._by_key.code(text))
         dataset, colon, key = text.partition(":")
         if colon:
