@@ -114,7 +114,7 @@ def stamp(
         report = {}
     pixels = decode(data)
     reading = Reading(
-        report, data, mime, facts, output, payload, watermark.extract(pixels, identity.watermark_key),
+        report, data, mime, facts, output, payload, watermark.held(pixels, identity.watermark_key),
         source is not None, model is not None, bool(identity.timestamp_url), settings,
     )  # fmt: skip
     return _judged(reading, store, pixels, quality)

@@ -1,0 +1,19 @@
+"""The invisible watermark: 32 bits under a key of the identity, read in recompressed, scaled and cut copies."""
+
+from pipeline.credentials.watermark.marking import MINIMUM_SIDE, embed, held, payload_hex, psnr
+from pipeline.credentials.watermark.reading import extract, extract_direct, false_reading_chance
+
+# Our own algorithm; not on the C2PA soft binding algorithm list, so other readers cannot look it up.
+ALGORITHM = "dev.imprimatur.chips.v2"
+
+__all__ = [
+    "ALGORITHM",
+    "MINIMUM_SIDE",
+    "embed",
+    "extract",
+    "extract_direct",
+    "false_reading_chance",
+    "held",
+    "payload_hex",
+    "psnr",
+]
