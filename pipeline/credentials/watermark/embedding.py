@@ -6,16 +6,19 @@ Trans. Image Processing 13(6), 2004: a bit that the picture speaks for gets less
 
 import numpy as np
 
-from pipeline.credentials.watermark.chips import LARGE, RANK, Chips, Grid, chips, grid_for, read, soft_bits
+from pipeline.credentials.watermark.chips import LARGE, RANK, SMALL, Chips, Grid, chips, grid_for, read, soft_bits
 from pipeline.credentials.watermark.grid import Pixels, Plane, added, blurred, luma, resized, sampled, whitened
 from pipeline.credentials.watermark.jpeg import recompressed
 from pipeline.credentials.watermark.payload import CODED_BITS, encoded
 
 SYNC_SHARE = 0.2  # of the mark's energy
+TEXTURED_SHARE = 0.35
+TEXTURE = 9.0  # grey levels of local strength that three quarters of a textured picture have: grass, gravel
 MASK = -0.3  # exponent of the local strength: a little more where the picture is quiet, and the mark heard better
 TRIAL = 43.0  # dB at which a picture's answer is measured
 GENTLEST = 44.0  # dB
-STRONGEST = {True: 41.1, False: 38.1}  # dB, on the large and the small grid
+STRONGEST = {LARGE: 41.1, SMALL: 38.1}  # dB
+STRONGEST_TEXTURED = 39.1  # dB, on the large grid: texture drowns the mark, and hides it
 # What a copy at JPEG 60 must still show, so that cut and scaled ones are found too.
 HARSH = 60
 SCORE = 14.3
@@ -24,7 +27,7 @@ WEIGHTS = (0.05, 4.0)  # least and most that a coded bit gets
 
 
 def embed_chips(rgb: Pixels, payload: int, key: bytes) -> tuple[Pixels, bool]:
-    """The image (H, W, 3) uint8 with a payload of 32 bits, between STRONGEST and GENTLEST dB; and if it surely holds.
+    """The image (H, W, 3) uint8 with a payload of 32 bits, at STRONGEST to GENTLEST dB; and if it surely holds.
 
     It does when the trial, recompressed harshly, was read.
     """
@@ -33,12 +36,16 @@ def embed_chips(rgb: Pixels, payload: int, key: bytes) -> tuple[Pixels, bool]:
     code = chips(key, grid)
     signs = encoded(payload)
     cells = sampled(luma(rgb), grid.side)
-    mask, sync = _mask(cells), _sync(code, grid)
+    local = _local_strength(cells)
+    textured = grid is LARGE and float(np.percentile(local, 25)) >= TEXTURE
+    share = np.float32(TEXTURED_SHARE if textured else SYNC_SHARE)
+    data_part, sync_part = np.sqrt(1 - share), np.sqrt(share)
+    mask, sync = _mask(local), _sync(code, grid)
 
     def marked_at(decibel: float, weights: Plane) -> Pixels:
         data = code.signs * (weights * signs * code.scramble)[code.bit]
         data = _normal(data - blurred(data, 0.8))
-        pattern = mask * (np.float32(np.sqrt(1 - SYNC_SHARE)) * data + np.float32(np.sqrt(SYNC_SHARE)) * sync)
+        pattern = mask * (data_part * data + sync_part * sync)
         change = _normal(resized(pattern, width, height))
         wanted = 255.0 * 10 ** (-decibel / 20)
         _, done = added(rgb, change, wanted)
@@ -57,7 +64,8 @@ def embed_chips(rgb: Pixels, payload: int, key: bytes) -> tuple[Pixels, bool]:
     copy = luma(recompressed(marked_at(TRIAL, weights(1.0)), HARSH))
     found, score = read(copy, key, grid)
     strength = _needed(score, sync_strength(copy, code, grid))
-    decibel = float(np.clip(TRIAL - 20 * np.log10(strength), STRONGEST[grid is LARGE], GENTLEST))
+    strongest = STRONGEST_TEXTURED if textured else STRONGEST[grid]
+    decibel = float(np.clip(TRIAL - 20 * np.log10(strength), strongest, GENTLEST))
     return marked_at(decibel, weights(10 ** ((TRIAL - decibel) / 20))), found == payload
 
 
@@ -79,9 +87,14 @@ def _amplitude(share: float) -> float:
     return float(np.sqrt(share / max(1 - share, 0.005)))
 
 
-def _mask(cells: Plane) -> Plane:
+def _local_strength(cells: Plane) -> Plane:
     fine = cells - blurred(cells, 0.8)
-    mask = (np.sqrt(blurred(fine * fine, 2.0)) + 1.0) ** MASK
+    strength: Plane = np.sqrt(blurred(fine * fine, 2.0))
+    return strength
+
+
+def _mask(local: Plane) -> Plane:
+    mask = (local + 1.0) ** MASK
     clipped: Plane = np.clip(mask / mask.mean(), 0.4, 3.0)
     return clipped
 
