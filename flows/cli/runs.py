@@ -89,6 +89,10 @@ def serve_pages(
         str | None,
         typer.Option("--public", help="Host name behind a proxy: only the verify page and the C2PA API are served."),
     ] = None,
+    deposit_token: Annotated[
+        Path | None,
+        typer.Option("--deposit-token", help="File (0600) with the bearer token of those who may deposit outputs."),
+    ] = None,
     config: Config = None,
     home: Home = None,
 ) -> None:
@@ -98,4 +102,5 @@ def serve_pages(
     from flows.commands.runs import web_app
 
     errors.print(f"http://127.0.0.1:{port}")
-    uvicorn.run(web_app(Workspace.at(home), config, public), host="127.0.0.1", port=port, log_level="warning")
+    served = web_app(Workspace.at(home), config, public, deposit_token)
+    uvicorn.run(served, host="127.0.0.1", port=port, log_level="warning")

@@ -28,12 +28,13 @@ def find_report(workspace: Workspace, run: str | None) -> Row:
     return {"run": folder.name, "report": str(folder / "report" / "report.html"), "summary": summary}
 
 
-def web_app(workspace: Workspace, config: Path | None, public: str | None) -> "FastAPI":
+def web_app(workspace: Workspace, config: Path | None, public: str | None, token_file: Path | None) -> "FastAPI":
     """The web server's application; with a `public` host name only what strangers may see."""
     from pipeline.credentials.identity import verification_keys
+    from pipeline.credentials.signers import private_text
     from pipeline.web.app import LOCAL_HOSTS, create_app
 
     anchors, watermark_key = verification_keys(given_credentials(config), workspace)
-    if public is None:
-        return create_app(workspace, [anchors], watermark_key)
-    return create_app(workspace, [anchors], watermark_key, (*LOCAL_HOSTS, public), lineage=False)
+    token = private_text(token_file) if token_file else ""
+    hosts = (*LOCAL_HOSTS, public) if public else LOCAL_HOSTS
+    return create_app(workspace, [anchors], watermark_key, hosts, lineage=not public, deposit_token=token)

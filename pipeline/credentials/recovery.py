@@ -100,17 +100,18 @@ def watermark_matches(workspace: Workspace, rgb: Pixels, key: bytes) -> tuple[li
 def fingerprint_matches(workspace: Workspace, rgb: Pixels) -> list[Match]:
     """Outputs that look like the pixels (H, W, 3), up to some lost at the edges, best first."""
     views = [_with_edges(rgb, part) for part in EDGES]
-    prints = [fingerprint(view) for view in views]
-    keys = set[int]().union(*(probe_keys(hash_margins(view)) for view in views))
+    margins = [hash_margins(view) for view in views]
+    hashes = [np.packbits(view > 0).tobytes() for view in margins]
+    keys = set[int]().union(*(probe_keys(view) for view in margins))
     worst_accepted = WORST_ERROR if min(rgb.shape[:2]) >= SMALL else WORST_SMALL_ERROR
     matches = []
     for entry in find_by_hash_keys(workspace, keys):
-        distances = [hash_distance(one.phash, entry.phash) for one in prints]
+        distances = [hash_distance(phash, entry.phash) for phash in hashes]
         best = distances.index(min(distances))
-        kept = _kept_thumbnail(workspace, entry)
-        if distances[best] > FINGERPRINT_DISTANCE or kept is None:
+        kept = _kept_thumbnail(workspace, entry) if distances[best] <= FINGERPRINT_DISTANCE else None
+        if kept is None:
             continue
-        apart, worst = relative_errors(_unpacked(prints[best].thumbnail), kept, _border(EDGES[best]))
+        apart, worst = relative_errors(_thumbnail(views[best]), kept, _border(EDGES[best]))
         if apart <= MEAN_ERROR and worst <= worst_accepted:
             evidence = {
                 "alg": HASH_ALGORITHM,

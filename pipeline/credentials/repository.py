@@ -62,9 +62,14 @@ def record_output(workspace: Workspace, stamped: Stamped, facts: OutputFacts, fi
         state=state,
         stamped_at=facts.when,
     )
-    write_bytes(store_path(workspace, stamped.output), stamped.manifest_store)
-    record_outputs(open_catalog(workspace), [{**asdict(entry), "thumbnail": stamped.thumbnail}])
+    keep(workspace, entry, stamped.thumbnail, stamped.manifest_store)
     return entry
+
+
+def keep(workspace: Workspace, entry: Entry, thumbnail: bytes, store: bytes) -> None:
+    """Write a manifest store and then its row, so that a row never names a store that is not there."""
+    write_bytes(store_path(workspace, entry.output), store)
+    record_outputs(open_catalog(workspace), [{**asdict(entry), "thumbnail": thumbnail}])
 
 
 def store_path(workspace: Workspace, output: str) -> Path:
@@ -85,6 +90,11 @@ def affected_state(workspace: Workspace, output: str) -> str:
     query = select(recalls.c.state).where(recalls.c.output == output).order_by(recalls.c.seq.desc()).limit(1)
     with open_catalog(workspace).connect() as connection:
         return connection.execute(query).scalar() or "clear"
+
+
+def find_by_output(workspace: Workspace, output: str) -> Entry | None:
+    """The output of this id."""
+    return _first(_find(workspace, "output", output))
 
 
 def find_by_file_sha256(workspace: Workspace, digest: str) -> Entry | None:

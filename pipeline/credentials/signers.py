@@ -91,7 +91,7 @@ def _http(key: HttpSigner, algorithm: str) -> Sign:
         body: dict[str, Any] = {"data": base64.b64encode(data).decode()}
         if digest := _DIGESTS[algorithm]:
             body = {"digest": {digest: base64.b64encode(hashlib.new(digest, data).digest()).decode()}}
-        token = {"authorization": f"Bearer {_secret(key.token_file)}"} if key.token_file else {}
+        token = {"authorization": f"Bearer {private_text(key.token_file)}"} if key.token_file else {}
         try:
             answer = client.post(key.url, json=body, headers=token)
         except httpx.HTTPError as error:
@@ -119,7 +119,7 @@ def _pkcs11(key: Pkcs11Signer, algorithm: str) -> Sign:
     try:
         token = pkcs11.lib(str(key.module)).get_token(token_label=key.token)
         try:
-            session = token.open(user_pin=_secret(key.pin_file))
+            session = token.open(user_pin=private_text(key.pin_file))
         except pkcs11.exceptions.UserAlreadyLoggedIn:  # a login holds for the whole process
             session = token.open()
         private: Any = session.get_key(
@@ -160,7 +160,8 @@ def _python(key: PythonSigner) -> Sign:
     return sign
 
 
-def _secret(path: Path) -> str:
+def private_text(path: Path) -> str:
+    """A secret's file, stripped. Raises ImprimaturError when others can read it, or nobody."""
     try:
         if path.stat().st_mode & 0o077:
             raise ImprimaturError(f"{path}: can be read by others", f"chmod 600 {path}")

@@ -27,6 +27,8 @@ from pipeline.catalog.tables import runs
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.workspace import Workspace
 from pipeline.credentials.guard import guarded
+from pipeline.web import deposits
+from pipeline.web.deposits import deposit_api
 from pipeline.web.limits import BodyLimit, SecurityHeaders
 from pipeline.web.rates import RateLimit
 from pipeline.web.resolution import PREFIX, invalid_query_status, resolution_api
@@ -35,6 +37,7 @@ MAXIMUM_UPLOAD = 32 * 2**20  # bytes
 LOCAL_HOSTS = ("127.0.0.1", "localhost")
 REQUESTS_PER_MINUTE = 300  # of one client; an upload counts for ten
 
+_MACHINES = (f"{PREFIX}/", f"{deposits.PREFIX}/")  # paths that answer in JSON
 _RUN = re.compile(r"[a-z0-9][a-z0-9._-]{0,95}")
 _REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; frame-ancestors 'none'; sandbox"
 
@@ -47,11 +50,13 @@ def create_app(
     maximum_upload: int = MAXIMUM_UPLOAD,
     requests_per_minute: int = REQUESTS_PER_MINUTE,
     lineage: bool = True,
+    deposit_token: str = "",
 ) -> FastAPI:
     """The server of one workspace. `anchors_pem` are trust anchors, `hosts` the names that it answers to.
 
-    Nothing that it serves changes the workspace. Without `lineage` it has the verify page and the API only, and hands
-    out nothing about assets and their holders: for a server that strangers reach.
+    Nothing that it serves changes the workspace, but for deposits, which need the token ("": none are taken).
+    Without `lineage` it has the verify page and the API only, and hands out nothing about assets and their holders:
+    for a server that strangers reach.
     """
 
     @asynccontextmanager
@@ -63,6 +68,8 @@ def create_app(
 
     app = FastAPI(title="Imprimatur", docs_url=None, redoc_url=None, openapi_url=None, lifespan=guard)
     app.include_router(resolution_api(workspace, watermark_key))
+    if deposit_token:
+        app.include_router(deposit_api(workspace, "\n".join(anchors_pem), deposit_token))
     app.add_middleware(BodyLimit, maximum=maximum_upload)
     app.add_middleware(RateLimit, per_minute=requests_per_minute)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(hosts))
@@ -138,13 +145,13 @@ def _not_found(_request: Request, error: Exception) -> Response:
 
 def _fault(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 500)
-    if request.url.path.startswith(PREFIX + "/"):
+    if request.url.path.startswith(_MACHINES):
         return JSONResponse({"detail": getattr(error, "detail", "")}, status, getattr(error, "headers", None))
     return _page("fault.html", status, message=getattr(error, "detail", "Something went wrong."), fix="")
 
 
 def _incomplete(request: Request, error: Exception) -> Response:
-    if request.url.path.startswith(PREFIX + "/"):
+    if request.url.path.startswith(_MACHINES):
         faults = error.errors() if isinstance(error, RequestValidationError) else []
         said = [f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in faults[:5]]
         return JSONResponse({"detail": "; ".join(said)}, invalid_query_status(request.url.path))

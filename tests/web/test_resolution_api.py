@@ -18,6 +18,7 @@ from credentials_studio import Studio, decoded, encoded, make_studio, picture
 from hypothesis import HealthCheck, settings
 from web_server import running
 
+from pipeline.core.workspace import Workspace
 from pipeline.credentials import sdk, watermark
 from pipeline.credentials.jumbf import active_manifest_only
 from pipeline.credentials.recovery import HASH_ALGORITHM
@@ -213,6 +214,38 @@ def test_asking_changes_nothing(server: Server) -> None:
     assert all(path.read_bytes() == data for path, data in before.items()) and sum(1 for _ in home.rglob("*")) == rows
     for method in ("PUT", "DELETE", "PATCH"):
         assert httpx.request(method, f"{server.url}/v1/manifests/{server.label(0)}").status_code == 405
+
+
+# --- deposits ------------------------------------------------------------------------------------------------------
+
+
+def test_only_the_bearer_of_the_token_may_deposit_and_only_what_is_trusted(server: Server, tmp_path: Path) -> None:
+    """A second workspace takes an output of the first, and then answers for it."""
+    anchors, key = server.studio.identity.anchors_pem, server.studio.identity.watermark_key
+    stamped = server.studio.stamped(77, "elsewhere")
+    parts = {"image": ("a.png", stamped.data), "manifest": ("a.c2pa", stamped.manifest_store)}
+    mine = {"authorization": "Bearer letmein"}
+    with running(create_app(Workspace(tmp_path / "other"), [anchors], key, deposit_token="letmein")) as url:
+        place = f"{url}/repository/outputs"
+        for headers in ({}, {"authorization": "Bearer guess"}, {"authorization": "letmein"}):
+            refused = httpx.post(place, files=parts, headers=headers)
+            assert refused.status_code == 401 and refused.headers["www-authenticate"] == "Bearer"
+        for wrong in (stamped.data + b"x", server.files[0].read_bytes(), b"no image"):
+            answer = httpx.post(place, files={**parts, "image": ("a.png", wrong)}, headers=mine)
+            assert answer.status_code == 422, answer.text
+        assert httpx.get(f"{url}/v1/manifests/{stamped.manifest}").status_code == 404
+        for _ in range(2):
+            answer = httpx.post(place, files=parts, headers=mine)
+            assert answer.status_code == 201
+            assert answer.json() == {"output": stamped.output, "manifestId": stamped.manifest}
+        again = server.studio.stamped(77, "elsewhere")
+        other = {"image": ("a.png", again.data), "manifest": ("a.c2pa", again.manifest_store)}
+        assert "another manifest" in httpx.post(place, files=other, headers=mine).json()["detail"]
+        assert httpx.get(f"{url}/v1/manifests/{stamped.manifest}").content == stamped.manifest_store
+        bare = encoded(decoded(stamped.data), "PNG")
+        found = httpx.post(f"{url}/v1/matches/byContent", content=bare, headers={"content-type": "image/png"})
+        assert matches(found)[0][0] == stamped.manifest
+    assert httpx.post(f"{server.url}/repository/outputs", files=parts, headers=mine).status_code == 404
 
 
 # --- as it is run --------------------------------------------------------------------------------------------------
