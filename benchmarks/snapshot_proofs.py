@@ -49,8 +49,8 @@ def main(count: int) -> None:
         for digest in sorted(map(bytes.fromhex, digests)):
             tree.append_entry(digest)
         proof = tree.prove_inclusion(count // 2)
-        verify_inclusion(tree.get_leaf(count // 2), tree.get_state(), proof)
-        return tree.get_state()
+        verify_inclusion(tree.get_leaf(count // 2), tree.get_root(), proof)
+        return tree.get_root()
 
     theirs, state = timed(peer)
     assert state.hex() == statement["predicate"]["root"], "the same tree"
