@@ -8,10 +8,8 @@ from pipeline.catalog.tables import SELECTION
 from pipeline.core.settings import DuplicateSettings
 from pipeline.rights.findings import Verdict
 from pipeline.rights.reasons import Reason
-from pipeline.similarity.fingerprints import hash_words, thumbnails
-from pipeline.similarity.groups import MINIMUM_FLATNESS, duplicate_groups
-from pipeline.similarity.join import near_pairs_between
-from pipeline.similarity.looks import allowed, differences, looks
+from pipeline.similarity.fingerprints import thumbnails
+from pipeline.similarity.groups import Prints, find_copies, like_any
 
 
 def select(
@@ -35,10 +33,12 @@ def select(
     worst = np.zeros(len(assets), dtype=np.int64)
     np.maximum.at(worst, of_row, verdicts)
     prints = fingerprints.drop_duplicates("asset").set_index("asset").loc[assets["asset"]]
-    groups = _groups(assets, prints, duplicates)
+    looks = _prints(assets, prints)
+    groups = find_copies(looks, duplicates).groups()
     reasons = _reasons(worst, groups, _first_reasons(ruled, verdicts, of_row, worst))
     chosen = np.array([row for row, reason in enumerate(reasons) if not reason], dtype=np.int64)
-    for row in _alike(prints, chosen, np.flatnonzero(worst > Verdict.ALLOW), duplicates):
+    # a group's members were compared with its first picture only: none may look like a picture that is not free
+    for row in like_any(looks, chosen, np.flatnonzero(worst > Verdict.ALLOW), duplicates).tolist():
         reasons[row] = str(Reason.GROUP_NOT_FREE)
     return pd.DataFrame(
         {
@@ -88,37 +88,10 @@ def _reasons(worst: NDArray[np.int64], groups: NDArray[np.int64], leading: list[
     return reasons
 
 
-def _groups(assets: pd.DataFrame, prints: pd.DataFrame, duplicates: DuplicateSettings) -> NDArray[np.int64]:
-    if assets.empty:
-        return np.zeros(0, dtype=np.int64)
-    return duplicate_groups(
+def _prints(assets: pd.DataFrame, prints: pd.DataFrame) -> Prints:
+    return Prints(
         prints["phash"].tolist(),
         prints["flatness"].to_numpy(dtype=np.float32),
         thumbnails(prints["thumbnail"].tolist()),
         assets["pixels"].tolist(),
-        duplicates,
     )
-
-
-def _alike(
-    prints: pd.DataFrame, some: NDArray[np.int64], others: NDArray[np.int64], duplicates: DuplicateSettings
-) -> set[int]:
-    """Those of the rows `some` that look like one of the rows `others`.
-
-    A group's members were compared with its first picture only; a picture that may not be used must have no
-    near-duplicate in the selection, whichever group either of them is in.
-    """
-    phash, flatness = prints["phash"].to_numpy(), prints["flatness"].to_numpy(dtype=np.float32)
-    some, others = (rows[flatness[rows] >= MINIMUM_FLATNESS] for rows in (some, others))
-    codes = hash_words(phash[some].tolist()), hash_words(phash[others].tolist())
-    pairs, _ = near_pairs_between(*codes, duplicates.distance)
-    involved, place = np.unique(np.concatenate([some[pairs[:, 0]], others[pairs[:, 1]]]), return_inverse=True)
-    seen = looks(thumbnails(prints["thumbnail"].to_numpy()[involved].tolist()), flatness[involved])
-    left, right = place.reshape(2, -1)
-    alike = set()
-    for part in np.split(np.arange(len(left)), np.flatnonzero(np.diff(left)) + 1) if len(left) else []:
-        row, against = int(left[part[0]]), right[part]
-        within = allowed(seen, row, seen, against, duplicates.pixel_difference)
-        if (differences(seen, row, seen, against) <= within).any():
-            alike.add(int(involved[row]))
-    return alike

@@ -97,26 +97,17 @@ def masks(width: int, flips: int) -> NDArray[np.uint32]:
     return np.array(sorted(ways), dtype=np.uint32)
 
 
-def band_pairs(
+def band_blocks(
     queries: Bucketed, stored: Bucketed, plan: Plan, band: int, distance: int, ways: NDArray[np.uint32] | None = None
-) -> NDArray[np.int64]:
-    """Rows (query, stored, distance) of the pairs that `band` is the first to find, shape (M, 3).
+) -> Iterator[NDArray[np.int64]]:
+    """Rows (query, stored, distance) of the pairs that `band` is the first to find, shape (m, 3), block by block.
 
     When `stored` is `queries`, each pair of two different codes comes once. `ways` are the masks to probe with, all
     of the plan's unless given.
     """
     if ways is None:
         ways = masks(plan.widths[band], plan.flips[band])
-    found = list(_blocks(queries, stored, *plan.earlier(band), distance, ways))
-    triples = np.concatenate(found) if found else np.empty((0, 3), dtype=np.int64)
-    return np.stack([queries.rows[triples[:, 0]], stored.rows[triples[:, 1]], triples[:, 2]], axis=1)
-
-
-def _blocks(
-    queries: Bucketed, stored: Bucketed, earlier: Codes, flips: NDArray[np.int64], distance: int,
-    ways: NDArray[np.uint32],
-) -> Iterator[NDArray[np.int64]]:  # fmt: skip
-    """Pairs (place, place, distance), block of queries by block."""
+    earlier, flips = plan.earlier(band)
     itself = stored is queries
     edges = np.arange(0, len(stored.starts) - 1 + _BLOCK, _BLOCK, dtype=np.uint32)
     places = np.searchsorted(queries.keys, edges)
@@ -131,7 +122,8 @@ def _blocks(
                 break
             room = np.empty((count, 3), dtype=np.int64)
         if count:
-            yield room[:count].copy()
+            found = room[:count]
+            yield np.stack([queries.rows[found[:, 0]], stored.rows[found[:, 1]], found[:, 2]], axis=1)
 
 
 def _counting(keys: NDArray[np.uint32], buckets: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -16,7 +16,7 @@ from scipy.ndimage import uniform_filter
 from pipeline.catalog.tables import THUMBNAIL_SIDE
 from pipeline.core.settings import DuplicateSettings
 from pipeline.similarity.groups import MINIMUM_FLATNESS
-from pipeline.similarity.looks import allowed, differences, looks
+from pipeline.similarity.looks import look, upright
 
 NEIGHBOURS = 5
 _COMPONENTS = 64
@@ -216,11 +216,9 @@ def _grey_deviation(pictures: NDArray[np.uint8]) -> Floats:
 
 
 def _same(views: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Which pairs of pictures are the same one by the aligned look, shape (M,)."""
-    within = DuplicateSettings().pixel_difference
-    seen, found = looks(views, _grey_deviation(views)), looks(others, _grey_deviation(others))
-    same = np.zeros(len(views), dtype=bool)
-    for row in range(len(views)):
-        other = np.array([row])
-        same[row] = differences(seen, row, found, other)[0] <= allowed(seen, row, found, other, within)[0]
-    return same
+    """Which pairs of pictures (M, 30, 30, 3) are the same one by the aligned look, shape (M,)."""
+    border = ((0, 0), (1, 1), (1, 1), (0, 0))
+    pictures = np.pad(np.concatenate([views, others]), border, mode="edge")
+    rows = np.arange(len(views))
+    pairs = upright(rows, rows + len(views))
+    return look(pictures, _grey_deviation(pictures), pairs, DuplicateSettings().pixel_difference).same

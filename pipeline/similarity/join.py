@@ -1,9 +1,11 @@
 """All pairs of perceptual hashes within a Hamming distance: exact, by a multi-index join (see bands.py)."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.similarity.bands import Codes, band_pairs, bucketed, plan_bands
+from pipeline.similarity.bands import Codes, band_blocks, bucketed, plan_bands
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
 
@@ -19,7 +21,7 @@ def near_pairs(codes: Codes, distance: int) -> Pairs:
         plan = plan_bands(codes.shape[1], distance, len(codes))
         for band in range(len(plan.widths)):
             own = bucketed(codes, plan, band)
-            found.append(band_pairs(own, own, plan, band, distance))
+            found += band_blocks(own, own, plan, band, distance)
     triples = np.concatenate(found)
     triples[:, :2].sort(axis=1)
     return in_order(triples)
@@ -27,12 +29,15 @@ def near_pairs(codes: Codes, distance: int) -> Pairs:
 
 def near_pairs_between(new: Codes, stored: Codes, distance: int) -> Pairs:
     """Pairs (row of `new`, row of `stored`), at most `distance` bits apart, and their distances, sorted."""
-    found = [np.empty((0, 3), dtype=np.int64)]
+    return in_order(np.concatenate([np.empty((0, 3), np.int64), *near_blocks_between(new, stored, distance)]))
+
+
+def near_blocks_between(new: Codes, stored: Codes, distance: int) -> Iterator[NDArray[np.int64]]:
+    """The same as triples (row of `new`, row of `stored`, distance), shape (m, 3), some at a time, in no order."""
     if len(new) and len(stored) and distance >= 0:
         plan = plan_bands(stored.shape[1], distance, len(stored))
         for band in range(len(plan.widths)):
-            found.append(band_pairs(bucketed(new, plan, band), bucketed(stored, plan, band), plan, band, distance))
-    return in_order(np.concatenate(found))
+            yield from band_blocks(bucketed(new, plan, band), bucketed(stored, plan, band), plan, band, distance)
 
 
 def in_order(triples: NDArray[np.int64]) -> Pairs:

@@ -72,8 +72,12 @@ def test_a_group_is_only_as_free_as_its_least_free_member() -> None:
 def test_a_picture_near_a_forbidden_one_is_out_even_where_another_picture_leads_the_group() -> None:
     rows = [row("a", licence="CC0-1.0"), row("b", licence="CC-BY-NC-4.0"), row("c", licence="CC0-1.0")]
     prints = fingerprints(rows, {"a": 1, "b": 1, "c": 1})
-    steps = [bytes(32), b"\xff" * 4 + bytes(28), b"\xff" * 8 + bytes(24)]  # 32 bits apart each, a and c 64
-    table = select(pd.DataFrame(rows), decisions(rows), prints.assign(phash=steps), DuplicateSettings(distance=40))
+    steps = []
+    for patch, packed in zip((-9, 0, 9), prints["thumbnail"], strict=True):  # b is like a and like c, a is not like c
+        shown = np.frombuffer(packed, np.uint8).reshape(32, 32, 3).clip(10, 240).astype(int)
+        shown[8:16, 8:16] += patch
+        steps.append(shown.astype(np.uint8).tobytes())
+    table = select(pd.DataFrame(rows), decisions(rows), prints.assign(thumbnail=steps), DuplicateSettings())
     assert table["group"].tolist() == [0, 0, -1]
     assert table["reason"].tolist() == ["GROUP_NOT_FREE", "LICENCE_NONCOMMERCIAL", "GROUP_NOT_FREE"]
 
