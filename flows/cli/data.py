@@ -52,9 +52,15 @@ def ingest(
 
 
 @app.command()
-def dedup(source: Annotated[str, typer.Argument(help="A folder of images.")], as_json: Json = False) -> None:
-    """Find near-duplicate groups in a folder; nothing is changed."""
+def dedup(
+    source: Annotated[str, typer.Argument(help="A folder of images.")],
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", help="Write a page here that shows each group and why it is one.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Find groups of copies in a folder, turned and cropped ones too; nothing is changed."""
     from flows.commands.data import duplicate_files
 
-    for group in duplicate_files(source):
+    for group in duplicate_files(source, sheet):
         emit(group, as_json, f"group {group['group']}: kept {group['kept']}; " + ", ".join(group["files"]))

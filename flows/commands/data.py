@@ -36,20 +36,28 @@ def surveyed_files(source: str, mapping: Path | None) -> Iterator[Row]:
         yield from survey(dataset_settings("source", source, mapping, None), Workspace(Path(scratch)), WorkSettings())
 
 
-def duplicate_files(source: str) -> Iterator[Row]:
-    """Near-duplicate groups of a source, read in a scratch workspace."""
+def duplicate_files(source: str, sheet: Path | None = None) -> Iterator[Row]:
+    """Groups of copies in a source, read in a scratch workspace; `sheet` is the contact sheet to write."""
+    from pipeline.audit.contact_sheet import write_sheet
+    from pipeline.catalog.assets import read_asset
     from pipeline.ingest import ingest_dataset
     from pipeline.similarity.fingerprints import thumbnails
-    from pipeline.similarity.groups import duplicate_groups
+    from pipeline.similarity.groups import Prints, find_copies
 
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace(Path(scratch))
         ingest_dataset(DatasetSettings(name="source", source=source, store="reference"), workspace, WorkSettings())
         files = read_inventory(workspace, "source")
         files = files[files.status == "accepted"].merge(read_fingerprints(workspace, "source"), on="asset")
-    numbers = duplicate_groups(
-        list(files.phash), files.flatness.to_numpy(), thumbnails(list(files.thumbnail)), list(files.pixels),
-        DuplicateSettings(),
-    )  # fmt: skip
-    for number, group in files.assign(group=numbers).query("group >= 0").groupby("group"):
+        prints = Prints(
+            list(files.phash), files.flatness.to_numpy(), thumbnails(list(files.thumbnail)), list(files.pixels)
+        )
+        copies = find_copies(prints, DuplicateSettings())
+        if sheet:
+            places = list(zip(files.asset, files.store, files.offset, files.length, strict=True))
+            write_sheet(
+                sheet, source, list(files.file), prints, copies,
+                lambda row: read_asset(workspace, "source", *places[row]),
+            )  # fmt: skip
+    for number, group in files.assign(group=copies.groups()).query("group >= 0").groupby("group"):
         yield {"group": int(str(number)), "files": list(group.file), "kept": group.file.iloc[0]}

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageEnhance
 from pipeline.core.digests import pixel_digest
 from pipeline.core.settings import DuplicateSettings
 from pipeline.similarity.fingerprints import fingerprint, thumbnails
-from pipeline.similarity.groups import duplicate_groups
+from pipeline.similarity.groups import Prints, duplicate_groups, find_copies, like_any
 
 
 def _card(suit: str, ink: str = "black") -> Image.Image:
@@ -117,3 +117,53 @@ def test_the_settings_decide_how_alike_duplicates_must_be() -> None:
 
 def test_no_pictures_have_no_groups() -> None:
     assert _groups([]) == []
+
+
+TURNS = {
+    "mirrored": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    "upside down": lambda image: image.rotate(180),
+    "quarter turn": lambda image: image.rotate(90, expand=True),
+    "mirrored quarter turn": lambda image: image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).rotate(90, expand=True),
+}
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_turned_and_mirrored_copies_join_their_original(turn: str) -> None:
+    originals = [_scene(seed) for seed in range(20)]
+    groups = _groups(originals + [_jpeg(TURNS[turn](image), 80) for image in originals])
+    joined = sum(groups[row] == groups[row + 20] != -1 for row in range(20))
+    assert joined >= 18
+    assert len(set(groups) - {-1}) == joined
+
+
+@pytest.mark.parametrize("cut", [(0, 0, 4, 4), (5, 0, 0, 5), (2, 2, 2, 2), (9, 3, 0, 6), (0, 0, 0, 9)])
+def test_crops_of_up_to_a_tenth_join_their_original(cut: tuple[int, int, int, int]) -> None:
+    originals = [_scene(seed).resize((192, 192)) for seed in range(20)]
+    left, top, right, bottom = (2 * side for side in cut)
+    copies = [_jpeg(image.crop((left, top, 192 - right, 192 - bottom)), 85) for image in originals]
+    groups = _groups(originals + copies)
+    assert sum(groups[row] == groups[row + 20] != -1 for row in range(20)) >= 18
+
+
+def test_a_copy_says_how_it_was_found() -> None:
+    original = _scene(8).resize((192, 192))
+    images = [original, original.transpose(Image.Transpose.FLIP_LEFT_RIGHT), original.crop((10, 0, 192, 182))]
+    pixels = [np.asarray(image) for image in images]
+    made = [fingerprint(rgb) for rgb in pixels]
+    prints = Prints(
+        [one.phash for one in made], np.array([one.flatness for one in made]),
+        thumbnails([one.thumbnail for one in made]), [pixel_digest(rgb) for rgb in pixels],
+    )  # fmt: skip
+    copies = find_copies(prints, DuplicateSettings())
+    assert copies.kept.tolist() == [0, 0, 0]
+    assert copies.turn.tolist() == [0, 4, 0]
+    assert copies.window[2] == pytest.approx([0, 10 / 192, 182 / 192, 182 / 192], abs=0.02)
+    assert not copies.larger.any()
+    assert like_any(prints, np.array([1, 2]), np.array([0]), DuplicateSettings()).tolist() == [1, 2]
+    assert find_copies(prints_in(prints, [2, 0]), DuplicateSettings()).larger.tolist() == [False, True]
+
+
+def prints_in(prints: Prints, rows: list[int]) -> Prints:
+    """The same prints in another order of preference."""
+    return Prints([prints.phash[row] for row in rows], np.asarray(prints.flatness)[rows], prints.thumbnails[rows],
+                  [prints.pixels[row] for row in rows])  # fmt: skip
