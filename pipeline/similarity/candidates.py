@@ -2,7 +2,7 @@
 
 Codes are those of a perceptual hash (the low corner of the DCT-II against its median), taken from the thumbnail: of
 its eight positions by changing signs and places of coefficients, and of the whole and twenty windows that leave
-out a twentieth or a tenth of the sides. A picture that was cropped by up to a tenth anywhere is like one of the windows of the whole.
+out a twentieth or a tenth of the sides. A picture that was cropped by up to a tenth is like one of the windows.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ Rows = NDArray[np.int64]
 TURNS = 8
 _CODE_SIDE = 16  # 256 bits
 _COARSE_SIDE = 8  # 64 bits: bears that the window is not the very part
-_COARSE_DISTANCE, _WINDOW_DISTANCE = 8, 56  # bits of the two codes between a part and a window
+_COARSE_DISTANCE, _WINDOW_DISTANCE = 6, 54  # bits of the two codes between a part and a window
 _CHUNK = 1024
 _LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _TWENTIETH = [(top, left, 0.95, 0.95) for top in (0, 0.05) for left in (0, 0.05)] + [(0.025, 0.025, 0.95, 0.95)]
