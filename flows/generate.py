@@ -15,7 +15,7 @@ from flows.withdraw import open_current_job, require_current
 from pipeline.catalog.assets import read_fingerprints
 from pipeline.catalog.records import earlier_batches
 from pipeline.catalog.tables import VERDICTS
-from pipeline.core.digests import json_digest
+from pipeline.core.digests import file_sha256, json_digest
 from pipeline.core.shards import finish, is_finished, read_parts, read_table, write_table
 from pipeline.core.work import Job as ShardJob
 from pipeline.core.work import mapper, raise_failures
@@ -23,6 +23,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.credentials.batch import publish, stamp_shard, stamping_jobs
 from pipeline.generators.batch import VariedSource, batch_jobs, generate_shard
 from pipeline.screening.gate import screen
+from pipeline.screening.hash_lists import read_hash_lists, stop_at_matches
 
 
 def batch_seed(job: Job) -> int:
@@ -62,10 +63,15 @@ def screen_stage(job: Job, audited: Audited, generated: list[Path]) -> Path:
     with timed_stage("screen", job.account) as stage:
         out = job.folder / "verdicts.parquet"
         images = pd.concat([read_table(part) for part in generated], ignore_index=True)
-        key = json_digest([list(images.pixels), audited.snapshot.id, job.settings.screening.model_dump(mode="json")])
+        settings = job.settings.screening
+        lists = read_hash_lists(settings.hash_lists)
+        listed = [file_sha256(path) for path in settings.hash_lists]
+        key = json_digest([list(images.pixels), audited.snapshot.id, settings.model_dump(mode="json"), listed])
         if not is_finished(out, key):
+            names = [f"image {number}" for number in images["index"]]
+            stop_at_matches(lists, zip(names, images.image, strict=True), job.run.id)
             known, earlier = known_assets(job, audited), earlier_outputs(job)
-            verdicts = screen(images, known, earlier, job.settings.duplicates, job.settings.screening)
+            verdicts = screen(images, known, earlier, job.settings.duplicates, settings)
             write_table(out, verdicts, VERDICTS)
             finish(out, key)
         verdicts = read_table(out, ["verdict"])

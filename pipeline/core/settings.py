@@ -116,6 +116,7 @@ class ScreeningSettings(Settings):
 
     false_alarm_rate: float = Field(0.01, gt=0, lt=0.5)  # near-copy threshold, calibrated on real held-out images
     minimum_deviation: float = Field(4.0, ge=0)  # standard deviation in grey levels; below it the image is blank
+    hash_lists: list[Path] = []  # safety hash lists (threatexchange's local files): assets and outputs are looked up
 
 
 class HttpSigner(Settings):
