@@ -1,8 +1,8 @@
 """The near-duplicate join past one machine: shards of codes are dealt out by band key, and the piles joined as jobs.
 
-Two job functions for the work seam. `deal_shard` writes each code of a shard once a band, into the pile of the highest
-bits of its key. `join_piles` joins two piles of one band whose highest bits differ by no more than the flips of the
-band allow. Together the jobs find exactly the pairs of join.near_pairs, each once.
+Two job functions for the work seam. `deal_shard` writes each code of a shard once a band, into the pile of the
+highest bits of its key. `join_piles` joins two piles of one band whose highest bits differ by no more than the flips
+of the band allow. Together the jobs find exactly the pairs of join.near_pairs, each once.
 """
 
 import io

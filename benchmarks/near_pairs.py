@@ -1,0 +1,69 @@
+"""The exact near-duplicate join beside faiss's exact binary index, on the same hashes, in one run. CPU seconds.
+
+faiss answers a sample of queries and is extrapolated to all of them; our join runs whole. Hashes are drawn, 15 % of
+them copies of others with up to 12 flipped bits. pip install faiss-cpu
+
+    python benchmarks/near_pairs.py [--codes 1000000] [--ten-million]
+"""
+
+import argparse
+import resource
+import time
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.similarity.join import near_pairs, near_pairs_between
+
+
+def codes_of(count: int, words: int) -> NDArray[np.uint64]:
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 2**64, (count, words), dtype=np.uint64)
+    copies = np.arange(count - int(0.15 * count), count)
+    codes[copies] = codes[rng.integers(0, copies[0], len(copies))]
+    for flip in range(12):
+        some = copies[rng.integers(0, 13, len(copies)) > flip]
+        bits = rng.integers(0, 64 * words, len(some))
+        codes[some, bits // 64] ^= np.uint64(1) << (bits % 64).astype(np.uint64)
+    return codes
+
+
+def cpu(function) -> tuple[float, object]:
+    started = time.process_time()
+    found = function()
+    return time.process_time() - started, found
+
+
+def measure(count: int, words: int, distance: int, queries: int) -> None:
+    codes = codes_of(count, words)
+    ours, (pairs, _) = cpu(lambda: near_pairs(codes, distance))
+    line = f"{count:>10,} x {64 * words} bits, distance {distance}: {len(pairs):,} pairs in {ours:.1f} CPU-s"
+    if queries:
+        index = faiss.IndexBinaryFlat(64 * words)
+        packed = codes.view(np.uint8).reshape(count, 8 * words)
+        index.add(packed)
+        asked, (limits, _, _) = cpu(lambda: index.range_search(packed[:queries], distance + 1))  # strictly below
+        theirs = asked * count / queries
+        pairs_asked, _ = near_pairs_between(codes[:queries], codes, distance)
+        assert len(pairs_asked) == int(limits[-1]), "faiss found other pairs"
+        line += f"; faiss Flat {theirs:.0f} (from {queries:,} queries): {theirs / ours:.0f}x"
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    print(f"{line}; peak {memory:.2f} GB", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--codes", type=int, default=1_000_000)
+    parser.add_argument("--ten-million", action="store_true")
+    arguments = parser.parse_args()
+    faiss.omp_set_num_threads(1)
+    for words, distance in ((1, 8), (4, 31)):
+        near_pairs(codes_of(2000, words), distance)  # compiles
+        measure(arguments.codes, words, distance, queries=1500)
+    if arguments.ten_million:
+        measure(10_000_000, 1, 8, queries=0)
+
+
+if __name__ == "__main__":
+    main()
