@@ -133,11 +133,13 @@ def _windowed(
 @contextmanager
 def _dask_client(workers: int, address: str | None) -> Iterator[Any]:
     try:
+        import dask
         from distributed import Client
     except ImportError:
         raise ImprimaturError("workers: dask is not installed", "pip install 'imprimatur[dask]'") from None
     options = {"address": address} if address else {"n_workers": workers, "threads_per_worker": 1}
-    with Client(**options) as client:
+    # ingest's workers have children of their own, which daemons may not
+    with dask.config.set({"distributed.worker.daemon": False}), Client(**options) as client:
         yield client
 
 

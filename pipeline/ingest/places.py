@@ -42,7 +42,9 @@ class File:
     def read(self, limit: int) -> bytes:
         """Its bytes, at most `limit` and one more."""
         with Path(self.path).open("rb") as stream:
-            return stream.read(limit + 1)
+            data = stream.read(min(self.size, limit) + 1)
+            grown = len(data) > self.size  # since it was listed
+            return data + stream.read(limit + 1 - len(data)) if grown else data
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +148,14 @@ def read(place: Place) -> bytes:
     if place.size > MAX_FILE_BYTES:
         raise Refused(ImageFault.FILE_TOO_LARGE, f"{place.size:,} bytes")
     try:
-        return place.read(MAX_FILE_BYTES)
+        data = place.read(MAX_FILE_BYTES)
     except OSError as error:
         raise Refused(IngestReason.UNREADABLE, error.strerror or str(error)) from None
     except pa.ArrowException as error:
         raise Refused(IngestReason.UNREADABLE, f"Parquet: {error}"[:300]) from None
+    if len(data) > MAX_FILE_BYTES:
+        raise Refused(ImageFault.FILE_TOO_LARGE, f"more than {MAX_FILE_BYTES:,} bytes")
+    return data
 
 
 def copy_out(place: Place, target: Path) -> Path:

@@ -19,8 +19,8 @@ _HASH_IMAGE_SIDE = 4 * HASH_SIDE  # imagehash's highfreq_factor is 4
 _HASH_WORDS = HASH_BYTES // 8
 _FINEST = 4 * THUMBNAIL_SIDE  # larger pictures are reduced by a whole factor first
 HASH_METHOD = "phash256/box128"  # imagehash.phash(hash_size=16) of the picture box-reduced to sides of 128 or more
-GLANCE_METHOD = "phash256/dct128"  # the same of a JPEG decoded at reduced size (scaled inverse DCT)
-GLANCE_SIDE = _FINEST
+GLANCE_METHOD = "phash256/dct64"  # the same of a JPEG decoded to sides of 64 or more (scaled inverse DCT)
+GLANCE_SIDE = _HASH_IMAGE_SIDE
 
 
 @dataclass(frozen=True)
