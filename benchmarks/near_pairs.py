@@ -8,12 +8,15 @@ them copies of others with up to 12 flipped bits. pip install faiss-cpu
 
 import argparse
 import resource
+import tempfile
 import time
+from pathlib import Path
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.similarity.hash_index import HashIndex
 from pipeline.similarity.join import near_pairs, near_pairs_between
 
 
@@ -52,6 +55,20 @@ def measure(count: int, words: int, distance: int, queries: int) -> None:
     print(f"{line}; peak {memory:.2f} GB", flush=True)
 
 
+def measure_index(stored: int, batch: int) -> None:
+    """A batch against a stored index: CPU seconds of the look-up alone; compare the lines of two store sizes."""
+    codes = codes_of(stored + batch, 1)
+    with tempfile.TemporaryDirectory() as folder:
+        built, _ = cpu(lambda: HashIndex(Path(folder), 1, 8).add(codes[:stored]))
+        HashIndex(Path(folder), 1, 8).near(codes[:10])  # compiles
+        asked, (pairs, _) = cpu(lambda: HashIndex(Path(folder), 1, 8).near(codes[stored:]))
+    print(
+        f"{batch:,} codes against {stored:,} stored: {len(pairs):,} pairs in {asked:.2f} CPU-s "
+        f"(built once in {built:.1f})",
+        flush=True,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--codes", type=int, default=1_000_000)
@@ -63,6 +80,9 @@ def main() -> None:
         measure(arguments.codes, words, distance, queries=1500)
     if arguments.ten_million:
         measure(10_000_000, 1, 8, queries=0)
+        for stored in (1_000_000, 10_000_000):
+            for batch in (1_000, 10_000):
+                measure_index(stored, batch)
 
 
 if __name__ == "__main__":
