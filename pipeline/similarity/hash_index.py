@@ -1,8 +1,8 @@
 """A stored index of hashes: a batch is compared with millions at the cost of the batch.
 
 A folder of segments, each a few memory-mapped arrays: the codes in the order of every band of a plan, and where each
-key begins. A lookup reads the buckets that it needs. A batch that is added becomes a segment; segments of like size are
-joined, so that there are about log2(N) of them.
+key begins. A lookup reads the buckets that it needs. A batch that is added becomes a segment; segments of like size
+are joined, so that there are about log2(N) of them.
 """
 
 import json
