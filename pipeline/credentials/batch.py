@@ -108,6 +108,8 @@ def publish(catalog: Engine, batch: str, model: str, snapshot: str, stamped: pd.
     record_outputs(catalog, rows_of(known[columns].assign(batch=batch, model=model, snapshot=snapshot)))
     for name in ("quarantine", "images"):
         staged = folder / STAGING / name
+        for unfinished in staged.glob(".*.tmp"):  # of a process that was killed while writing
+            unfinished.unlink()
         if staged.exists():
             staged.replace(folder / name)
     if (folder / STAGING).exists():

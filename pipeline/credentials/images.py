@@ -141,7 +141,9 @@ def _tiff(image: Image.Image, xmp: str) -> bytes:
 
 def _gif(image: Image.Image, xmp: str) -> bytes:
     """GIF with an XMP application extension after the colour table; Pillow does not write one (XMP part 3, 1.1.2)."""
-    data = _saved(image.quantize(256), "GIF")
+    # dithered towards the widest palette: the watermark lives in local means, which plain quantising flattens
+    palette = image.quantize(256, Image.Quantize.MAXCOVERAGE)
+    data = _saved(image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG), "GIF")
     flags = data[10]
     start = 13 + (3 << ((flags & 7) + 1) if flags & 0x80 else 0)
     # the "magic trailer" leads a reader that takes the text for sub-blocks to the end of it
