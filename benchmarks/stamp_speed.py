@@ -16,7 +16,6 @@ at least 90 % of what it gains for plain ES256 + SHA-256; resident memory flat w
 import argparse
 import hashlib
 import os
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -32,7 +31,7 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from pipeline.core.settings import CredentialSettings
 from pipeline.core.workspace import Workspace
-from pipeline.credentials import sdk
+from pipeline.credentials import sdk, watermark
 from pipeline.credentials.identity import Identity, ensure_identity
 from pipeline.credentials.images import Format, encode
 from pipeline.credentials.lint import Reading, broken_rules
@@ -55,15 +54,15 @@ IMAGES, ROUNDS, REPEATS = 10, 7, 5
 
 
 def picture(seed: int, side: int) -> np.ndarray:
-    """A soft, coloured drawing, another for each seed; (side, side, 3) uint8."""
+    """A soft, coloured, watermarked drawing, another for each seed; (side, side, 3) uint8."""
     random = np.random.default_rng(seed)
     image = Image.new("RGB", (side, side), tuple(random.integers(40, 216, 3).tolist()))
     draw = ImageDraw.Draw(image)
     for _ in range(24):
         corners = np.sort(random.integers(0, side, (2, 2)), axis=0).ravel().tolist()
         draw.ellipse(corners, fill=tuple(random.integers(20, 236, 3).tolist()))
-    soft = np.asarray(image.filter(ImageFilter.GaussianBlur(side / 128)), np.float32)
-    return np.clip(soft + random.normal(0, 1.5, (side, side, 1)), 0, 255).astype(np.uint8)
+    soft = np.asarray(image.filter(ImageFilter.GaussianBlur(side / 128)))
+    return watermark.embed(soft, seed, b"k" * 32)[0]
 
 
 def studio(home: Path) -> tuple[Identity, Link]:
@@ -169,14 +168,14 @@ def compare(side: int, format: Format, identity: Identity, model: Link, folder: 
                 )
             )
         costs.append(row)
-    ratios = [statistics.median(row[0] / row[kind] for row in costs) for kind in range(1, 5)]
+    best = [min(row[kind] for row in costs) for kind in range(5)]  # the least disturbed round of each
+    ratios = [best[0] / best[kind] for kind in range(1, 5)]
     added = [len(ours(files[0], format, 0, identity, link, False)) - len(files[0]) for link in (None, model)]
     whole = cpu(lambda k: stamp(pictures[k], facts_of(k, model), model, identity, SETTINGS, format), IMAGES)
     theirs = (folder / f"out.{format}").stat().st_size - len(files[2])
-    medians = [statistics.median(row[kind] for row in costs) for kind in range(5)]
     print(
-        f"| {format} {side} | {medians[0]:.1f} | {medians[1]:.2f}, **{ratios[0]:.0f}×** | {medians[2]:.2f}, "
-        f"**{ratios[1]:.0f}×** | {medians[3]:.2f}, **{ratios[2]:.1f}×** | {medians[4]:.2f}, **{ratios[3]:.1f}×** "
+        f"| {format} {side} | {best[0]:.1f} | {best[1]:.2f}, **{ratios[0]:.0f}×** | {best[2]:.2f}, "
+        f"**{ratios[1]:.0f}×** | {best[3]:.2f}, **{ratios[2]:.1f}×** | {best[4]:.2f}, **{ratios[3]:.1f}×** "
         f"| {added[0]:,} / {added[1]:,} / {theirs:,} | {whole:.0f} |"
     )
     return ratios

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from pipeline.core.errors import ImprimaturError
@@ -157,8 +157,10 @@ def _development_authority(folder: Path) -> Pair:
             f"{folder}: the development identity is damaged ({error})",
             "restore the folder, or move it away to get a new one (its old signatures will then read as untrusted)",
         ) from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise ImprimaturError(f"{key_path}: not a P-256 key", "restore the folder, or move it away to get a new one")
+    if not isinstance(key, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
+        raise ImprimaturError(
+            f"{key_path}: no key that signs certificates here", "restore the folder, or move it away to get a new one"
+        )
     return Pair(certificate, key)
 
 

@@ -4,10 +4,12 @@ The SDK checks hashes and signatures and little else: wrong labels, digital sour
 outside the signer's responsibility all read Trusted. The table is printed in docs/credentials.md.
 """
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -42,17 +44,17 @@ class Reading:
     timestamp: bool  # a time-stamping authority is configured
     settings: CredentialSettings
 
-    @property
+    @cached_property
     def manifest(self) -> sdk.ManifestStore:
         """The active manifest."""
         return sdk.active_manifest(self.report)
 
-    @property
+    @cached_property
     def actions(self) -> list[dict[str, Any]]:
         """Its actions, in order."""
         return [action for data in self.data_of("c2pa.actions") for action in data["actions"]]
 
-    @property
+    @cached_property
     def generation(self) -> dict[str, Any]:
         """Our own assertion."""
         (data,) = self.data_of(sdk.GENERATION_ASSERTION)
@@ -183,15 +185,9 @@ def _provenance(reading: Reading) -> bool:
 
 
 def _no_local_names(reading: Reading) -> bool:
-    return not any(_LOCAL_PATH.search(text) for text in _texts(reading.manifest))
-
-
-def _texts(value: Any) -> list[str]:
-    if isinstance(value, dict):
-        return [text for item in value.values() for text in _texts(item)]
-    if isinstance(value, list):
-        return [text for item in value for text in _texts(item)]
-    return [value] if isinstance(value, str) else []
+    said = {name: value for name, value in reading.manifest.items() if name != "ingredients"}
+    said["ingredients"] = [each.get("title") for each in reading.manifest.get("ingredients", [])]
+    return not _LOCAL_PATH.search(json.dumps(said, ensure_ascii=False))
 
 
 RULES = (

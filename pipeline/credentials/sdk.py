@@ -51,6 +51,7 @@ _ALGORITHMS = {
     "ps256": c2pa.C2paSigningAlg.PS256,
     "ed25519": c2pa.C2paSigningAlg.ED25519,
 }
+_SUFFIX = re.compile(r"(\.v\d+)?(__\d+)?")
 ManifestStore = dict[str, Any]  # the Reader's JSON, parsed
 
 

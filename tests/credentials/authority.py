@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from pipeline.core.settings import CredentialSettings
-from pipeline.credentials.certificates import END_ENTITY_LIFE, Pair, certificate_pem, issue, key_pem
+from pipeline.credentials.certificates import END_ENTITY_LIFE, Pair, certificate_pem, issue, key_pem, signature_hash
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 NOW = datetime.now(UTC)
@@ -49,7 +49,7 @@ def end_entity(
         if isinstance(value, x509.KeyUsage) and may_issue:
             value = x509.KeyUsage(True, False, False, False, False, True, False, False, False)
         builder = builder.add_extension(value, extension.critical)
-    return Pair(builder.sign(issuer.key, hashes.SHA256()), key)  # type: ignore[arg-type]
+    return Pair(builder.sign(issuer.key, signature_hash(issuer.key)), key)  # type: ignore[arg-type]
 
 
 def self_signed() -> Pair:
