@@ -29,7 +29,8 @@ def job(studio: Studio, folder: Path, count: int, format: Format = "png", **chan
     """One shard of generated images, all of which but the first passed the gate, as a job."""
     generated, verdicts = folder / "generated" / "part-00000.parquet", folder / "verdicts.parquet"
     images = [encoded(picture(500 + index), "PNG") for index in range(count)]
-    table = pd.DataFrame({"index": range(count), "label": "emblem", "pixels": "", "image": images})
+    table = pd.DataFrame({name: [""] * count for name in GENERATED.names})
+    table = table.assign(index=range(count), label="emblem", image=images)
     write_table(generated, table, GENERATED)
     finish(generated, "key")
     judged = pd.DataFrame({name: [None] * count for name in VERDICTS.names})
