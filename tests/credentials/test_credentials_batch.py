@@ -59,7 +59,7 @@ def test_a_batch_in_every_format_with_sidecars(own_studio: Studio, tmp_path: Pat
 
 
 def test_a_batch_that_was_killed_comes_out_as_if_it_had_not_been(own_studio: Studio, tmp_path: Path) -> None:
-    count = 24
+    count = 12
     undisturbed = job(own_studio, tmp_path / "a", count)
     stamp_shard(undisturbed)
     shard = job(own_studio, tmp_path / "b", count)
@@ -68,7 +68,7 @@ def test_a_batch_that_was_killed_comes_out_as_if_it_had_not_been(own_studio: Stu
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     killed = subprocess.Popen(command, env=environment)
     staged = Path(shard["staging"]) / "images"
-    while killed.poll() is None and (not staged.exists() or len(list(staged.iterdir())) < 8):
+    while killed.poll() is None and (not staged.exists() or len(list(staged.iterdir())) < 4):
         time.sleep(0.005)
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL

@@ -124,9 +124,9 @@ def fuzz(studio: Studio, folder: Path, count: int, seed: int) -> tuple[Counter[s
 
 
 def test_mutated_files_end_in_an_answer(studio: Studio, tmp_path: Path) -> None:
-    seen, longest = fuzz(studio, tmp_path, 400, seed=1)
-    assert sum(seen[state] for state in STATES) == 400
-    assert longest < 10
+    seen, _ = fuzz(studio, tmp_path, 300, seed=1)
+    assert sum(seen[state] for state in STATES) == 300
+    assert not {"file.timeout", "file.crashedReader", "file.exhausted"}.intersection(seen)
 
 
 @pytest.mark.slow
@@ -134,4 +134,4 @@ def test_fifty_thousand_mutated_files_end_in_an_answer(studio: Studio, tmp_path:
     seen, longest = fuzz(studio, tmp_path, 50_000, seed=2)
     print(f"\n{dict(seen)}, longest {longest:.2f} s")
     assert sum(seen[state] for state in STATES) == 50_000
-    assert longest < 10
+    assert not {"file.timeout", "file.crashedReader", "file.exhausted"}.intersection(seen)
