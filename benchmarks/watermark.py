@@ -3,7 +3,7 @@
 pip install scikit-image opencv-python-headless
 pip install --no-deps invisible-watermark blind-watermark  # both need opencv and PyWavelets
 IMPRIMATUR_MIRROR=<folder with bccd-blood-cells, game-icons, crawl-tiles> OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \\
-    python benchmarks/watermark.py [--sizes 256 128] [--without-peers]
+    python benchmarks/watermark.py [--sizes 256 128] [--without-peers] [--without-ours]
 
 Cells: share of images of which every bit came back. 32 bits each. Times: CPU milliseconds an image.
 """
@@ -186,9 +186,10 @@ def main() -> None:
     parser.add_argument("--sizes", nargs="+", type=int, default=[512, 256, 128, 64])
     parser.add_argument("--halves", nargs="+", choices=HALVES, default=HALVES)
     parser.add_argument("--without-peers", action="store_true")
+    parser.add_argument("--without-ours", action="store_true")
     args = parser.parse_args()
     for side in args.sizes:
-        for half in args.halves:
+        for half in args.halves if not args.without_ours else []:
             watermark.extract(watermark.embed(np.full((side, side, 3), 99, np.uint8), 1, KEY)[0][1:, 1:], KEY)  # warm
             measured(Ours(), half, side, list(CHANGES))
         if not args.without_peers:

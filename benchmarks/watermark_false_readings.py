@@ -58,8 +58,8 @@ def words(count: int) -> None:
         expected = int.from_bytes(np.packbits(code.word_of(value >> 16)).tobytes(), "big")
         low_fits[number], high_fits[number] = (value ^ expected) & 0xFF == 0, (value ^ expected) & 0xFF00 == 0
     print(f"\n{count} decodings of unmarked soft bits; highest score {scores.max():.2f}, accepted {code.LEAST_SCORE}")
-    for least in (7.0, 7.5, 8.0, 8.5):
-        bound = min(1.0, 2.0**code.PAYLOAD_BITS * exp(-(least**2) / 2))
+    for least in (7.5, 8.0, 8.5, 9.0):
+        bound = min(1.0, 2.0**code.WORD_BITS * exp(-(least**2) / 2))  # of all words, also those whose CRC is wrong
         print(f"  score >= {least}: {np.mean(scores >= least):.1e} seen, bound {bound:.1e}")
     edges = np.quantile(scores, [0, 0.5, 0.9, 0.99])
     for least in edges:
