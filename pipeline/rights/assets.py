@@ -16,6 +16,7 @@ Codes = NDArray[np.int64]
 TEXTS = ("file", "status", "asset", "sha256", "pixels", "key", "licence", "signals", "attribution")
 LISTS = ("holders", "depicts", "derived_from")
 COLUMNS = (*TEXTS, *LISTS)  # what the decision needs of tables.INVENTORY
+_KEPT = ("dataset", "file", "key", "licence", "signals", "attribution")
 _FEW = 50
 _BETWEEN = "\x1f"  # joins the parts of a list into one text
 
@@ -55,14 +56,13 @@ class Assets:
 
     def __init__(self, table: pa.Table) -> None:
         self.size = table.num_rows
-        texts = {name: _texts(table[name]) for name in ("dataset", *TEXTS)}
         numbered = pc.binary_join_element_wise("row", pa.array(range(self.size)).cast(pa.string()), " ")
-        named = _first_filled(texts["asset"], texts["sha256"], numbered)
-        self._columns = texts | {name: _joined(table[name]) for name in LISTS}
+        digests = (_texts(table[name]) for name in ("asset", "sha256"))
+        self.identity = _coded(_first_filled(*digests, numbered))
+        self.pixels = _coded(_first_filled(_texts(table["pixels"]), numbered))
+        self.accepted = np.asarray(pc.equal(table["status"], "accepted"))
         self.holders: pa.ListArray = _whole(table["holders"].cast(pa.list_(pa.string())))
-        self.accepted = np.asarray(pc.equal(texts["status"], "accepted"))
-        self.identity = _coded(named)
-        self.pixels = _coded(_first_filled(texts["pixels"], numbered))
+        self._columns = {name: _texts(table[name]) for name in _KEPT} | {name: _joined(table[name]) for name in LISTS}
 
     def column(self, name: str) -> pa.StringArray:
         """A column as texts; lists are joined."""
@@ -89,7 +89,7 @@ class Assets:
             AssetRow(
                 dataset=columns["dataset"][i],
                 file=columns["file"][i],
-                accepted=columns["status"][i] == "accepted",
+                accepted=bool(self.accepted[numbers[i]]),
                 identity=identities[i],
                 pixels=pixels[i],
                 key=columns["key"][i],

@@ -306,18 +306,21 @@ def _speakers(events: pa.Table, registrars: tuple[str, ...]) -> list[str]:
     recording = {"", *(same(name) for name in registrars)}
     folded = {name: same(name) for name in pc.unique(events["actor"]).to_pylist()}
     speakers = [folded[name] for name in events["actor"].to_pylist()]
-    if set(folded.values()) <= recording:
-        return [""] * len(speakers)
-    return [
-        "" if speaker in recording or speaker == same(subject) else speaker
-        for speaker, subject in zip(speakers, events["subject_id"].to_pylist(), strict=True)
-    ]
+    named = [place for place, speaker in enumerate(speakers) if speaker not in recording]
+    subjects = events["subject_id"].take(pa.array(named, pa.int64())).to_pylist()
+    found = [""] * len(speakers)
+    for place, subject in zip(named, subjects, strict=True):
+        found[place] = "" if speakers[place] == same(subject) else speakers[place]
+    return found
 
 
 def _personal_subjects(events: pa.Table) -> list[str]:
     """The holder or person that each event is about, else ""."""
-    personal = pc.is_in(events["subject_type"], value_set=pa.array(["holder", "person"]))
-    return [same(name) for name in pc.if_else(personal, events["subject_id"], "").to_pylist()]
+    personal = np.flatnonzero(pc.is_in(events["subject_type"], value_set=pa.array(["holder", "person"])))
+    found = [""] * events.num_rows
+    for place, name in zip(personal.tolist(), events["subject_id"].take(pa.array(personal)).to_pylist(), strict=True):
+        found[place] = same(name)
+    return found
 
 
 def _numbers_of_people(groups: Grouping) -> Codes:

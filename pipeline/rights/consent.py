@@ -83,11 +83,11 @@ def fold(
 ) -> Standing:
     """Fold one speaker's readable events. Closed anywhere in the territories is closed; a grant must cover all."""
     ordered = sorted(events, key=lambda e: (e.recorded_at, ORDER[e.action], e.event_id))
-    places = _places(territories, ordered)
+    places = _places(tuple(territories), frozenset([event.territory for event in ordered]))
     standing: dict[str, ConsentEvent] = {}
     for event in ordered:
         if _in_force(event, as_of) and covers(event, use, commercial):
-            for place in places & _countries(event.territory, places):
+            for place in _countries(event.territory, places):
                 if event.action != "expire":
                     standing[place] = event
                 elif place in standing and standing[place].action == "grant":
@@ -112,22 +112,30 @@ def _ended(event: ConsentEvent, as_of: str) -> bool:
 
 def covers(event: ConsentEvent, use: str, commercial: bool) -> bool:
     """Whether the event's scope includes the use. `*` grants every use but likeness, and closes likeness too."""
-    uses = set(event.uses.split("|"))
-    every = "*" in uses and (use != "likeness" or event.action != "grant")
-    return (use in uses or every) and event.commercial in ("any", "yes" if commercial else "no")
+    return _covers(event.uses, event.commercial, event.action == "grant", use, commercial)
 
 
-def _places(territories: Sequence[str], events: Iterable[ConsentEvent]) -> frozenset[str]:
+@lru_cache(maxsize=65_536)
+def _covers(uses: str, terms: str, grants: bool, use: str, commercial: bool) -> bool:
+    named = set(uses.split("|"))
+    every = "*" in named and (use != "likeness" or not grants)
+    return (use in named or every) and terms in ("any", "yes" if commercial else "no")
+
+
+@lru_cache(maxsize=65_536)
+def _places(territories: Sequence[str], named: frozenset[str]) -> frozenset[str]:
     """The places that count: the policy's countries, or for * every one that an event names, and elsewhere."""
     if "*" not in territories:
         return frozenset().union(*(_expand(code) for code in territories))
-    named = (code for event in events for code in event.territory.split("|") if code != "*")
-    return frozenset({_ELSEWHERE}).union(*(_expand(code) for code in named))
+    codes = {code for territory in named for code in territory.split("|")} - {"*"}
+    return frozenset({_ELSEWHERE}).union(*(_expand(code) for code in codes))
 
 
+@lru_cache(maxsize=65_536)
 def _countries(territory: str, places: frozenset[str]) -> frozenset[str]:
+    """Those of the places that a territory covers."""
     codes = territory.split("|")
-    return places if "*" in codes else frozenset().union(*(_expand(code) for code in codes))
+    return places if "*" in codes else places & frozenset().union(*(_expand(code) for code in codes))
 
 
 def _expand(code: str) -> frozenset[str]:

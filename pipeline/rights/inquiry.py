@@ -19,7 +19,8 @@ class Inquiry:
     """An inventory (as for decide_table) in memory, the ledger in its database: a question takes milliseconds."""
 
     def __init__(self, catalog: Engine, inventory: pa.Table, dataset_licences: Mapping[str, str]) -> None:
-        self._catalog, self._inventory, self._licences = catalog, inventory, dataset_licences
+        self._catalog, self._licences = catalog, dataset_licences
+        self._inventory = inventory.combine_chunks()  # from many chunks, taking a few rows costs a copy of all
         self._assets = Assets(inventory)
         self._by_identity = _Index(self._assets.identity)
         self._by_pixels = _Index(self._assets.pixels)
