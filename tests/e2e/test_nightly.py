@@ -61,7 +61,8 @@ def test_published_files_are_trusted_and_known(studio: Studio, finished: Finishe
         assert row["training_mining"]["cawg.ai_generative_training"] == "notAllowed"
         assert row["registry"]["batch"] == finished.outcome["run"]
         assert {link["state"] for link in row["chain"]} == {"valid"}
-        assert [link["link"] for link in row["chain"]][:3] == ["output", "model", "snapshot"]
+        walked = ["output", "model", "weights", "snapshot", "statement", "assets", "ledger"]
+        assert [link["link"] for link in row["chain"]] == walked
 
 
 def test_a_stranger_without_our_anchors_reads_valid_but_not_trusted(studio: Studio, finished: Finished) -> None:
