@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import Connection, Engine, Select, insert, or_, select, text
+from sqlalchemy import Connection, Engine, Select, bindparam, insert, or_, select, text
 
 from pipeline.catalog.database import reading
 from pipeline.catalog.tables import SUBJECT_KEY, consent_events
@@ -65,6 +65,12 @@ _NAMES = tuple(field.name for field in fields(ConsentEvent))
 _values: Callable[[ConsentEvent], tuple[str, ...]] = attrgetter(*_NAMES)
 _COLUMNS = [consent_events.c[name] for name in _NAMES]
 _SCHEMA = pa.schema([(name, pa.string()) for name in _NAMES])
+_ABOUT = (  # made once: making a query takes longer than asking it
+    select(*_COLUMNS)
+    .where(consent_events.c.recorded_at <= bindparam("known_at"))
+    .where(consent_events.c.subject_key.in_(bindparam("keys", expanding=True)))
+    .order_by(consent_events.c.recorded_at, consent_events.c.seq)
+)
 
 
 def append_events(catalog: Engine, events: Sequence[ConsentEvent]) -> Appended:
@@ -112,8 +118,8 @@ def read_events_about(catalog: Engine, subjects: Iterable[str], known_at: str) -
     events: list[ConsentEvent] = []
     with reading(catalog) as connection:
         for start in range(0, len(keys), _CHUNK):
-            query = _known_by(known_at).where(consent_events.c.subject_key.in_(keys[start : start + _CHUNK]))
-            events += [ConsentEvent(*row) for row in connection.execute(query)]
+            asked = {"known_at": known_at, "keys": keys[start : start + _CHUNK]}
+            events += [ConsentEvent(*row) for row in connection.execute(_ABOUT, asked)]
     return sorted(events, key=lambda event: event.recorded_at)
 
 

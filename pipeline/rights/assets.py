@@ -56,7 +56,7 @@ class Assets:
 
     def __init__(self, table: pa.Table) -> None:
         self.size = table.num_rows
-        numbered = pc.binary_join_element_wise("row", pa.array(range(self.size)).cast(pa.string()), " ")
+        numbered = pc.binary_join_element_wise("row", pa.array(np.arange(self.size)).cast(pa.string()), " ")
         digests = (_texts(table[name]) for name in ("asset", "sha256"))
         self.identity = _coded(_first_filled(*digests, numbered))
         self.pixels = _coded(_first_filled(_texts(table["pixels"]), numbered))
@@ -116,8 +116,8 @@ class Assets:
             found.append(
                 np.stack([np.repeat(number, lengths), identities[np.repeat(starts[at[number]], lengths) + within]])
             )
-        pairs = np.unique(np.concatenate(found, axis=1), axis=1)
-        return pairs[0], pairs[1]
+        number, identity = np.concatenate(found, axis=1)
+        return np.divmod(np.unique(number * self.size + identity), self.size or 1)
 
     def resolve(self, references: Iterable[str]) -> dict[str, frozenset[int]]:
         """Codes of the identities that each reference fits; more than one is ambiguous, none is unknown."""

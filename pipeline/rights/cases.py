@@ -5,8 +5,9 @@ were recorded (only their order), their ids, and terms that make no difference t
 become the evidence. All is done by column; only distinct cases are looked at one by one.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +16,10 @@ from numpy.typing import NDArray
 
 from pipeline.catalog.ledger import ConsentEvent
 from pipeline.rights.assets import Codes, combine
-from pipeline.rights.consent import CLOSING, covers, is_readable
+from pipeline.rights.consent import CLOSING, Standing, covers, is_readable
 from pipeline.rights.findings import Finding
-from pipeline.rights.ruling import Consent, Question, weigh_consent
-from pipeline.rights.subjects import Grouping, Subjects
+from pipeline.rights.ruling import Consent, Question, cite, weigh_consent
+from pipeline.rights.subjects import Grouping, Spans, Subjects
 from pipeline.rights.voices import same
 
 _MARK = "\x00"  # begins a stand-in; no name or id in the ledger holds it
@@ -48,7 +49,8 @@ class Cases:
     def __init__(self, subjects: Subjects, question: Question, group: Codes, identity: Codes) -> None:
         self._subjects, self._question, self._group = subjects, question, group
         saying, examples = _sayings(subjects.events, question.as_of)
-        self._meaning, self._meant = _meanings(saying, [subjects.event(i) for i in examples.tolist()], question)
+        self._meaning, self._meant = _meanings(saying, subjects.events_at(examples.tolist()), question)
+        self._made: dict[tuple[int, int, str, str], ConsentEvent] = {}
         self.lines = self._hear(identity)
         self._first, self.of_item = self._number()
 
@@ -60,7 +62,7 @@ class Cases:
         item = np.concatenate([part[0] for part in (*parts, ambiguous)])
         event = np.concatenate([part[1] for part in (*parts, ambiguous)])
         unsure = np.repeat([False, True], [len(item) - len(ambiguous[0]), len(ambiguous[0])])
-        order = np.lexsort((event, unsure, item))
+        order = np.argsort((item * 2 + unsure) * subjects.events.num_rows + event)
         item, event, unsure = item[order], event[order], unsure[order]
         again = np.zeros(len(item), dtype=bool)  # an event may reach a file by its holder and by its key
         again[1:] = (np.diff(item) == 0) & (np.diff(event) == 0) & (np.diff(unsure.astype(np.int8)) == 0)
@@ -150,9 +152,21 @@ class Cases:
         keys = [_meaning(meant, self._question) for meant in self._meant]
         return np.array([keys.index(next(k for k in keys if k[2:] == key[2:])) for key in keys], dtype=np.int64)
 
-    def consents(self) -> list[Consent]:
-        """What each case amounts to. Its evidence names events by their line within the item: see `spelled`."""
-        return [self._consent(item) for item in self._first.tolist()]
+    def consents(self) -> tuple[list[Consent], Codes]:
+        """(what cases amount to, the number of that for each item): many cases come to the same.
+
+        Evidence names events by their line within the item: see `spelled`.
+        """
+        numbers: dict[Hashable, int] = {}
+        found: list[Consent] = []
+        of_case = []
+        for item in self._first.tolist():
+            consent = self._consent(item)
+            number = numbers.setdefault(_amount(consent), len(found))
+            if number == len(found):
+                found.append(consent)
+            of_case.append(number)
+        return found, np.array(of_case, dtype=np.int64)[self.of_item]
 
     def _consent(self, item: int) -> Consent:
         lines, groups, group = self.lines, self._subjects.groups, int(self._group[item])
@@ -167,30 +181,34 @@ class Cases:
         return weigh_consent(holders, depicts, said[:sure], said[sure:], self._question)
 
     def _stood_in(self, line: int, place: int, stand_ins: dict[int, str]) -> ConsentEvent:
-        meant: ConsentEvent = self._meant[self._meaning[self.lines.event[line]]]
+        number = int(self._meaning[self.lines.event[line]])
         speaker, subject = int(self.lines.speaker[line]), int(self.lines.subject[line])
-        return ConsentEvent(  # dataclasses.replace takes four times as long
-            event_id=f"{_MARK}{place}",
-            recorded_at=f"{place:09}",
-            effective_from=meant.effective_from,
-            effective_until=meant.effective_until,
-            actor=stand_ins.get(speaker) or f"{_MARK}s{speaker}" if speaker else "",
-            subject_type=meant.subject_type,
-            subject_id=stand_ins.get(subject) or f"{_MARK}s{subject}" if subject else meant.subject_id and _SOMETHING,
-            action=meant.action,
-            uses=meant.uses,
-            commercial=meant.commercial,
-            territory=meant.territory,
-            overrides_signals=meant.overrides_signals,
-            evidence="",
-            note="",
-        )
+        actor = stand_ins.get(speaker) or f"{_MARK}s{speaker}" if speaker else ""
+        meant: ConsentEvent = self._meant[number]
+        named = stand_ins.get(subject) or f"{_MARK}s{subject}" if subject else meant.subject_id and _SOMETHING
+        key = (number, place, actor, named)
+        if key not in self._made:
+            made = {"event_id": f"{_MARK}{place}", "recorded_at": f"{place:09}", "evidence": "", "note": ""}
+            self._made[key] = replace(meant, **made, actor=actor, subject_id=named)
+        return self._made[key]
 
-    def identifiers(self, item: int) -> list[str]:
-        """Ids of the events that an item's evidence names by place."""
-        events = self.lines.event[self.lines.starts[item] : self.lines.starts[item + 1]]
-        found: list[str] = self._subjects.events["event_id"].take(pa.array(events)).to_pylist()
-        return found
+    def identifiers(self, items: Codes) -> list[list[str]]:
+        """For each item, the ids of the events that its evidence names by place."""
+        item, event = Spans(self.lines.starts, self.lines.event).of_each(items)
+        found: list[str] = self._subjects.events["event_id"].take(pa.array(event)).to_pylist()
+        bounds = np.searchsorted(item, np.arange(len(items) + 1)).tolist()
+        return [found[start:end] for start, end in pairwise(bounds)]
+
+
+def _amount(consent: Consent) -> Hashable:
+    """All that a ruling depends on of a consent: of events, only which they are."""
+    standings = tuple(map(_of_standing, consent.standings))
+    closed = tuple(map(_of_standing, consent.closed))
+    return standings, closed, cite(consent.unreadable), consent.claims
+
+
+def _of_standing(standing: Standing) -> Hashable:
+    return standing.state, standing.reason, cite(standing.events), standing.overrides_signals
 
 
 class _Names:

@@ -124,11 +124,15 @@ def _covers(uses: str, terms: str, grants: bool, use: str, commercial: bool) -> 
 
 @lru_cache(maxsize=65_536)
 def _places(territories: Sequence[str], named: frozenset[str]) -> frozenset[str]:
-    """The places that count: the policy's countries, or for * every one that an event names, and elsewhere."""
-    if "*" not in territories:
-        return frozenset().union(*(_expand(code) for code in territories))
+    """The places that count: the policy's countries, or for * every one that an event names, and elsewhere.
+
+    Of places that the same events name, the first stands for all.
+    """
     codes = {code for territory in named for code in territory.split("|")} - {"*"}
-    return frozenset({_ELSEWHERE}).union(*(_expand(code) for code in codes))
+    asked = codes if "*" in territories else territories
+    places = frozenset({_ELSEWHERE} if "*" in territories else ()).union(*(_expand(code) for code in asked))
+    alike = {frozenset(c for c in codes if place in _expand(c)): place for place in sorted(places, reverse=True)}
+    return frozenset(alike.values())
 
 
 @lru_cache(maxsize=65_536)

@@ -61,7 +61,7 @@ def explain(decisions: Decisions, rows: Sequence[int], known_at: str) -> list[Ex
     explained = []
     for number in rows:
         row = decisions.assets.rows([number])[0]
-        ruling = decisions.ruling(number).with_more(inherited.get(number, ()))
+        ruling = decisions.rulings([number])[0].with_more(inherited.get(number, ()))
         told = ruling.told()
         explained.append(
             Explanation(
