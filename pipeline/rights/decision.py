@@ -94,12 +94,11 @@ class Decisions:
 
     def _terms(self, first: Codes, dataset_licences: Mapping[str, str]) -> tuple[list[Terms], Codes]:
         """(the distinct terms, the number of those of each item)."""
-        where = pa.array(first)
         columns = [self.assets.coded(name) for name in ("licence", "signals", "dataset")]
         some, number = combine(*(column.codes[first] for column in columns))
+        where = pa.array(first[some])
         licences, signals, datasets = (
-            self.assets.column(name).take(where).take(pa.array(some)).to_pylist()
-            for name in ("licence", "signals", "dataset")
+            self.assets.column(name).take(where).to_pylist() for name in ("licence", "signals", "dataset")
         )
         given = [dataset_licences.get(name, "") for name in datasets]
         return [read_terms(*one, self.question) for one in zip(licences, given, signals, strict=True)], number

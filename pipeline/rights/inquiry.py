@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from pipeline.catalog.ledger import event_table, read_events_about
 from pipeline.core.errors import ImprimaturError
-from pipeline.rights.assets import AssetRow, Assets, Coded, tidy_text
+from pipeline.rights.assets import AssetRow, Assets, Coded, parts, tidy_text
 from pipeline.rights.decision import Decisions
 from pipeline.rights.ruling import Question
 
@@ -51,7 +51,7 @@ class Inquiry:
             row = waiting.pop()
             found = self._by_identity.rows(self._assets.identity.codes[row])
             found |= self._by_pixels.rows(self._assets.pixels.codes[row])
-            for origin in self._assets.rows(np.array([row]))[0].derived_from:
+            for origin in parts(self._assets.column("derived_from")[row].as_py()):
                 found |= self._fitting(origin)
             waiting += found - seen
             seen |= found
