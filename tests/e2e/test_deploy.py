@@ -18,10 +18,11 @@ from tests.e2e.conftest import Studio
 
 def planned_runs(limit: float) -> list[str]:
     """Start times of the scheduled flow runs, as soon as the server has planned any."""
+    wanted = {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}, "limit": 5}
     until = time.monotonic() + limit
     while time.monotonic() < until:
         try:
-            found = httpx.post(f"{SERVER_URL}/api/flow_runs/filter", json={"limit": 5}, timeout=10).json()
+            found = httpx.post(f"{SERVER_URL}/api/flow_runs/filter", json=wanted, timeout=10).json()
         except httpx.HTTPError:
             found = []
         if found:
