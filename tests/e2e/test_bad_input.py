@@ -174,7 +174,7 @@ def test_a_tampered_weights_file_is_not_sampled(studio: Studio, tmp_path: Path) 
 
 
 def test_shipped_config_without_its_data_says_where_to_put_it(studio: Studio, tmp_path: Path) -> None:
-    config = yaml.safe_load((Path(__file__).parents[2] / "configs" / "art.yaml").read_text())
+    config = yaml.safe_load((Path(__file__).parents[2] / "configs" / "game-icons.yaml").read_text())
     path = studio.variant("icons", datasets=config["datasets"])
     code, words = said(studio, tmp_path / "home", path)
     assert code == 2

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_crawl_tiles_exclusions_deny_a_file_under_their_name(pytestconfig: pytest.Config) -> None:
-    dataset = load_job(pytestconfig.rootpath / "configs/games.yaml").datasets[0]
+    dataset = load_job(pytestconfig.rootpath / "configs/game-tiles.yaml").datasets[0]
     (consent,) = dataset.consent
     folder = MIRROR / "crawl-tiles"
     events = read_event_file(folder / consent.file, ConsentFile(**consent.model_dump()), dataset.name, NOW)
