@@ -15,6 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from pipeline.core.errors import ImprimaturError
 from pipeline.ingest.reasons import IngestReason
 
 SECONDS = 10.0  # of processor time for one item: the same verdict on a busy machine
@@ -52,7 +53,7 @@ def guarded(
     """`work(state, item)` for each item in order, in a child; Lost for an item that breaks a limit.
 
     `state` is copied to each child: the caller brings its own copy up to date from the outcomes, before asking for
-    the next. Raises RuntimeError when children are killed from outside.
+    the next. Raises RuntimeError when children are killed from outside, and the ImprimaturError that `work` raises.
     """
     position = 0
     while position < len(items):
@@ -68,6 +69,8 @@ def guarded(
                     position += 1
                     break
                 outcome = parent.recv()
+                if isinstance(outcome, ImprimaturError):
+                    raise outcome
                 yield Lost(items[position], *outcome) if isinstance(outcome, _Fault) else outcome
                 position += 1
         except (EOFError, OSError):
@@ -98,6 +101,8 @@ def _serve(connection: Connection, work: Any, state: Any, items: Sequence[Any], 
             outcome = work(state, item)
         except MemoryError:
             outcome = _Fault((IngestReason.MEMORY_LIMIT, f"more than {limits.memory:,} bytes"))
+        except ImprimaturError as error:  # the machine's fault, not the file's
+            outcome = error
         signal.setitimer(signal.ITIMER_PROF, 0)
         connection.send(outcome)
 

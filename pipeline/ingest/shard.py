@@ -49,7 +49,7 @@ class Shard:
     """What examining an item needs: the settings, and the blob that bytes are packed into, each asset once."""
 
     store: str  # the blob in the inventory's words
-    blob: str  # where it is written
+    blob: Path  # where it is written
     copy: bool
     background: Colour
     mapping: Mapping
@@ -74,7 +74,7 @@ def ingest_shard(job: Job) -> Result:
     target = blob_path(folder, number)
     blob = target.with_name(f".{target.name}.{uuid4().hex[:8]}.tmp")
     mapping = Mapping(job["columns"], job["values"])
-    shard = Shard(f"blobs/{target.name}", str(blob), job["copy"], job["background"], mapping, job["problems"])
+    shard = Shard(f"blobs/{target.name}", blob, job["copy"], job["background"], mapping, job["problems"])
     rows: list[Row] = []
     prints: dict[str, Row] = {}
     with machine_faults_named(target):
@@ -150,8 +150,8 @@ def _stored(shard: Shard, place: Place, asset: str, data: bytes) -> Row:
         return {"store": path, "offset": offset, "length": len(data)}
     if asset in shard.offsets:
         return {"store": shard.store, "offset": shard.offsets[asset], "length": len(data)}
-    with open(shard.blob, "r+b") as stream:  # noqa: PTH123  # a child that died may have left half a file at the end
-        stream.seek(shard.size)
+    with machine_faults_named(shard.blob), shard.blob.open("r+b") as stream:
+        stream.seek(shard.size)  # a child that died may have left half a file at the end
         stream.write(data)
     return {"store": shard.store, "offset": shard.size, "length": len(data)}
 
