@@ -90,7 +90,7 @@ def cpu(action: Callable[[Path], object], paths: list[Path]) -> float:
 
 def measure(paths: list[Path], scratch: Path) -> None:
     """Print milliseconds and ratios for one size of files."""
-    shard = Shard("blobs/x", str(scratch / "blob"), True, (255, 255, 255), Mapping({}, {}), ())
+    shard = Shard("blobs/x", scratch / "blob", True, (255, 255, 255), Mapping({}, {}), ())
     (scratch / "blob").touch()
 
     def item(path: Path) -> Item:

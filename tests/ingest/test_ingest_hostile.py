@@ -73,7 +73,7 @@ def verdicts(files: list[bytes], folder: Path, limits: Limits) -> Counter[str]:
         offset += len(data)
     blob = folder / "blob.bin"
     blob.touch()
-    shard = Shard("blobs/x", str(blob), True, (255, 255, 255), Mapping({}, {}), ())
+    shard = Shard("blobs/x", blob, True, (255, 255, 255), Mapping({}, {}), ())
     found: Counter[str] = Counter()
     for outcome in guarded(examine_item, shard, items, limits):
         if isinstance(outcome, Lost):
