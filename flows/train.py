@@ -50,11 +50,15 @@ def make_model(
     folder = workspace.model(key[:16])
     reused = is_trained(folder)
     if not reused:
+        from pipeline.generators.torchrun import train_in_processes
         from pipeline.generators.training import train as train_model
 
         data = prepare_training_set(workspace, selection, backgrounds, settings, folder / "training-set")
         with bar("training") as advance:
-            train_model(settings, data, snapshot.root, folder, advance)
+            if settings.processes > 1:
+                train_in_processes(settings, folder / "training-set", data, snapshot.root, folder, advance)
+            else:
+                train_model(settings, data, snapshot.root, folder, advance)
     trained = trained_model(folder)
     record_model(
         catalog, id=key[:16], key=key, kind=trained.kind, snapshot=snapshot.id, root=snapshot.root,

@@ -80,6 +80,8 @@ class ModelSettings(Settings):
     width: int = Field(32, ge=8)
     seed: int = 0
     solver: Literal["euler", "midpoint"] = "euler"  # how flows are integrated; midpoint takes twice as long
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
+    processes: int = Field(1, ge=1)  # that train together, a GPU each where there are some; they share a batch
 
 
 class VariationSettings(Settings):

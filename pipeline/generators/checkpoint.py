@@ -12,7 +12,10 @@ from torch import Tensor
 
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.shards import write_bytes
+from pipeline.generators.plan import Plan
 from pipeline.generators.protocol import Generator
+
+CHECKPOINT = "checkpoint.safetensors"
 
 
 @dataclass
@@ -23,30 +26,33 @@ class Progress:
     average: Generator  # exponential moving average of the weights
     optimisers: list[torch.optim.AdamW]  # of the current stage
     fed: Tensor  # (rows,) bool: which rows of the training set have been fed
+    plan: Plan
     stage: int = 0
     step: int = 0  # of the stage: the next one to take
+    seconds: float = 0.0  # that the stage has taken, without steps that a stopped run lost
 
 
-def save_checkpoint(path: Path, progress: Progress, key: str) -> None:
-    """Write `progress` of the training named `key`."""
+def save_checkpoint(path: Path, progress: Progress) -> None:
+    """Write `progress`; its plan has a file of its own."""
     tensors = {"fed": progress.fed}
     for prefix, module in (("model", progress.model), ("average", progress.average)):
         tensors |= {f"{prefix}.{name}": tensor for name, tensor in module.state_dict().items()}
     for number, optimiser in enumerate(progress.optimisers):
         for index, state in optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{number}.{index}.{name}": tensor for name, tensor in state.items()}
-    position = {"key": key, "stage": str(progress.stage), "step": str(progress.step)}
+    position = {"key": progress.plan.key, "stage": str(progress.stage), "step": str(progress.step)}
+    position["seconds"] = str(progress.seconds)
     write_bytes(path, save({name: tensor.contiguous() for name, tensor in tensors.items()}, position))
 
 
-def read_position(path: Path, key: str) -> tuple[int, int]:
-    """Stage and step of a checkpoint. Raises ImprimaturError when it is damaged or of another training."""
+def read_position(path: Path, key: str) -> tuple[int, int, float]:
+    """Stage, step and seconds of a checkpoint. Raises ImprimaturError when it is damaged or of another training."""
     with _damage_named(path), safe_open(path, "pt") as file:
         position = file.metadata() or {}
-        stage, step = int(position["stage"]), int(position["step"])
+        stage, step, seconds = int(position["stage"]), int(position["step"]), float(position["seconds"])
     if position.get("key") != key:
         raise ImprimaturError(f"{path}: belongs to another training", "delete the file; training starts again")
-    return stage, step
+    return stage, step, seconds
 
 
 def restore_checkpoint(path: Path, progress: Progress) -> None:

@@ -20,9 +20,9 @@ LABEL_DROPOUT = 0.1  # share of training examples shown without their class, for
 
 def flow_loss(network: UNet | ConditionalMLP, data: Tensor, labels: Tensor, random: torch.Generator) -> Tensor:
     """Mean squared error of the velocity at logit-normal times. Scalar."""
-    noise = torch.randn(data.shape, generator=random)
-    time = (torch.randn(len(data), generator=random) + TIME_SHIFT).sigmoid()
-    dropped = torch.rand(len(data), generator=random) < LABEL_DROPOUT
+    noise = torch.randn(data.shape, generator=random, device=random.device)
+    time = (torch.randn(len(data), generator=random, device=random.device) + TIME_SHIFT).sigmoid()
+    dropped = torch.rand(len(data), generator=random, device=random.device) < LABEL_DROPOUT
     labels = torch.where(dropped, network.embed.label.num_embeddings - 1, labels)
     column = time.reshape(-1, *[1] * (data.dim() - 1))
     mixed = torch.lerp(noise, data, column)
@@ -51,7 +51,7 @@ def integrate(
 
 def _guided(network: UNet | ConditionalMLP, x: Tensor, time: float, labels: Tensor, guidance: float) -> Tensor:
     """The image that the network expects, drawn on from the one without a class (Ho & Salimans 2022)."""
-    times = torch.full((len(x),), time)
+    times = torch.full((len(x),), time, device=x.device)
     if guidance == 1.0:
         plain: Tensor = network(x, times, labels).float()
         return plain

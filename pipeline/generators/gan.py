@@ -101,7 +101,7 @@ class LatentGAN(Generator):
 
     def _pair(self, codes: Tensor, labels: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
         real = self.autoencoder.draw(codes, random)
-        noise = torch.randn(real.shape, generator=random)
+        noise = torch.randn(real.shape, generator=random, device=random.device)
         fake: Tensor = self.generator(noise, labels)
         return real, fake
 

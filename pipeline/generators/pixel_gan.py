@@ -112,7 +112,8 @@ class PixelGAN(Generator):
 
     def _pair(self, images: Tensor, labels: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Real and made images of the same classes, both augmented."""
-        made = self.generator(torch.randn(len(images), NOISE, generator=random), labels).float()
+        noise = torch.randn(len(images), NOISE, generator=random, device=random.device)
+        made = self.generator(noise, labels).float()
         return augmented(images, random), augmented(made, random)
 
     def _critic_loss(self, images: Tensor, labels: Tensor, random: torch.Generator) -> Tensor:
@@ -132,11 +133,11 @@ class PixelGAN(Generator):
 
 def augmented(images: Tensor, random: torch.Generator) -> Tensor:
     """Images (N, C, H, W) in [-1, 1], each shifted by up to an eighth of its side and a little lighter or darker."""
-    count = len(images)
-    shift = (2 * torch.rand(count, 2, generator=random) - 1) * 2 * FURTHEST  # a side is 2 long here
-    still = torch.eye(2).expand(count, 2, 2)
+    count, device = len(images), random.device
+    shift = (2 * torch.rand(count, 2, generator=random, device=device) - 1) * 2 * FURTHEST  # a side is 2 long here
+    still = torch.eye(2, device=device).expand(count, 2, 2)
     grid = functional.affine_grid(
         torch.cat([still, shift[:, :, None]], dim=2), list(images.shape), align_corners=False
     )
     moved = functional.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    return moved + (torch.rand(count, 1, 1, 1, generator=random) - 0.5) / 2
+    return moved + (torch.rand(count, 1, 1, 1, generator=random, device=device) - 0.5) / 2

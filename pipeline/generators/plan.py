@@ -1,4 +1,9 @@
-"""From a budget to a plan of steps, made once: a resumed training follows the same plan to the same weights."""
+"""From a budget in seconds to a plan of steps, and its revisions: who follows the same plan gets the same weights.
+
+How long a step takes is measured before the first one, and again whenever a checkpoint is written: on a machine that
+has become busier or idler the rest of the stage is planned anew, and the schedules, which go by the share of steps
+done, go on from there. Every revision stands in plan.json, with the step it holds from, before that step is taken.
+"""
 
 import copy
 import json
@@ -6,19 +11,22 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 
 import torch
 from torch import Tensor
 
-from pipeline.core.errors import ImprimaturError
+from pipeline.core.errors import EnvironmentFault, ImprimaturError
 from pipeline.core.settings import ModelSettings
 from pipeline.core.shards import write_json
+from pipeline.generators.distributed import mean, world
 from pipeline.generators.protocol import Generator, Objective, Stage
 
 THREADS = 2
+PLAN = "plan.json"
+TOLERANCE = 0.05  # by which a stage may miss its budget before it is planned anew
 PROBE_SHARE = 0.015  # of the budget, for one number format of one stage
 WARM_UP = 0.03  # fraction of a stage's steps
 
@@ -30,9 +38,21 @@ class StagePlan:
     """How one stage runs."""
 
     name: str
-    steps: int
+    steps: int  # as planned before the first one
+    least: int  # steps, whatever they take
     batch_size: int
     dtype: str  # bfloat16 (autocast) or float32
+    seconds: float | None = None  # its budget; None where the steps are to be exact
+    revisions: tuple[tuple[int, int], ...] = ()  # from this step on: so many steps in all
+
+    def steps_at(self, step: int) -> int:
+        """How many steps this stage has, as was planned when `step` was taken."""
+        return next((total for since, total in reversed(self.revisions) if since <= step), self.steps)
+
+    @property
+    def total(self) -> int:
+        """How many steps this stage has, as planned last."""
+        return self.revisions[-1][1] if self.revisions else self.steps
 
 
 @dataclass(frozen=True)
@@ -48,25 +68,46 @@ class Plan:
         """The number format of sampling: that of the first stage."""
         return self.stages[0].dtype
 
+    def revised(self, number: int, step: int, spent: float, pace: float) -> "Plan":
+        """The plan from `step` of stage `number` on, `spent` seconds into it at `pace` seconds a step."""
+        stage = self.stages[number]
+        total = stage.steps_at(step)
+        if (
+            stage.seconds is None
+            or step >= total
+            or abs(spent + (total - step) * pace - stage.seconds) <= TOLERANCE * stage.seconds
+        ):
+            return self
+        total = max(step + round((stage.seconds - spent) / pace), step, stage.least)
+        stages = list(self.stages)
+        stages[number] = replace(stage, revisions=(*stage.revisions, (step, total)))
+        return replace(self, stages=tuple(stages))
 
-def plan_of(folder: Path, key: str, settings: ModelSettings, model: Generator, images: Tensor, rows: int) -> Plan:
-    """The plan in folder/plan.json, else a new one, written there.
 
-    `images` (B, C, H, W) and `rows` are a batch and the size of the training set. Raises ImprimaturError when the
-    folder's plan belongs to another training.
-    """
-    path = folder / "plan.json"
-    if path.exists():
-        stored = json.loads(path.read_text())
-        if stored["key"] != key:
-            raise ImprimaturError(
-                f"{path}: belongs to another training (its data, settings or code differ)",
-                f"delete {folder} or choose another folder",
-            )
-        return Plan(key, stored["threads"], tuple(StagePlan(**stage) for stage in stored["stages"]))
-    plan = make_plan(key, settings, model, images, rows)
-    write_json(path, asdict(plan))
-    return plan
+def is_planned(folder: Path) -> bool:
+    """Whether `folder` holds the plan of a training that has begun."""
+    return (folder / PLAN).exists()
+
+
+def read_plan(folder: Path, key: str) -> Plan:
+    """The plan of a training that has begun. Raises ImprimaturError when it is that of another."""
+    path = folder / PLAN
+    stored = json.loads(path.read_text())
+    if stored["key"] != key:
+        raise ImprimaturError(
+            f"{path}: belongs to another training (its data, settings or code differ)",
+            f"delete {folder} or choose another folder",
+        )
+    stages = [
+        StagePlan(**{**stage, "revisions": tuple((since, total) for since, total in stage["revisions"])})
+        for stage in stored["stages"]
+    ]
+    return Plan(key, stored["threads"], tuple(stages))
+
+
+def write_plan(folder: Path, plan: Plan) -> None:
+    """Write it into `folder`, atomically."""
+    write_json(folder / PLAN, asdict(plan))
 
 
 def make_plan(
@@ -88,11 +129,23 @@ def make_plan(
             timed.append(_probe(stage, examples, settings, clock))
     left = max(settings.seconds - (clock() - started), 0.0)
     plans = []
-    for number, (stage, (dtype, seconds)) in enumerate(zip(scratch.stages(), timed, strict=True)):
-        budget = settings.steps * stage.share if settings.steps else left * stage.share / seconds
+    for number, (stage, (dtype, pace)) in enumerate(zip(scratch.stages(), timed, strict=True)):
+        seconds = None if settings.steps else left * stage.share
+        planned = settings.steps * stage.share if settings.steps else left * stage.share / pace
         least = math.ceil(rows / stage.batch_size) if number == 0 else 1
-        plans.append(StagePlan(stage.name, max(round(budget), least), stage.batch_size, dtype))
+        plans.append(StagePlan(stage.name, max(round(planned), least), least, stage.batch_size, dtype, seconds))
     return Plan(key, threads_used, tuple(plans))
+
+
+def device_of(settings: ModelSettings) -> torch.device:
+    """Where the model runs: the GPU where there is one, unless settings.device says otherwise.
+
+    Raises EnvironmentFault when a GPU is asked for and there is none.
+    """
+    present = torch.cuda.is_available()
+    if settings.device == "cuda" and not present:
+        raise EnvironmentFault("model.device: there is no GPU that torch can use", "set it to auto or cpu")
+    return torch.device("cuda" if present and settings.device != "cpu" else "cpu")
 
 
 @contextmanager
@@ -128,12 +181,14 @@ def take_turn(
     seed: int,
     dtype: str,
 ) -> float:
-    """One optimiser step of one objective on (examples, labels); returns its loss."""
-    random = torch.Generator().manual_seed(seed)
-    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == "bfloat16"):
+    """One optimiser step of one objective on (examples, labels); returns its loss. Both are means over processes."""
+    device = batch[0].device
+    random = torch.Generator(device).manual_seed(seed)
+    with torch.autocast(device.type, torch.bfloat16, enabled=dtype == "bfloat16"):
         loss = objective.loss(*batch, random)
     parameters = objective.parameters()
-    for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters), strict=True):
+    *gradients, loss = mean([*torch.autograd.grad(loss, parameters), loss.detach()])
+    for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     torch.nn.utils.clip_grad_norm_(parameters, objective.largest_gradient)
     for group in optimiser.param_groups:
@@ -157,8 +212,8 @@ def _probe(stage: Stage, examples: Tensor, settings: ModelSettings, clock: Clock
 def _seconds_a_step(stage: Stage, examples: Tensor, dtype: str, limit: float, clock: Clock) -> float:
     optimisers = [optimiser_of(objective) for objective in stage.objectives]
     batch = examples.repeat(math.ceil(stage.batch_size / len(examples)), *[1] * (examples.dim() - 1))
-    batch = batch[: stage.batch_size]
-    labels = torch.zeros(len(batch), dtype=torch.int64)
+    batch = batch[: math.ceil(stage.batch_size / world())]
+    labels = torch.zeros(len(batch), dtype=torch.int64, device=batch.device)
     taken: list[float] = []
     began = clock()
     while len(taken) < 3 or (len(taken) < 12 and clock() - began < limit):

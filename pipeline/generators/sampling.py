@@ -23,7 +23,7 @@ from pipeline.core.errors import ImprimaturError
 from pipeline.core.settings import ModelSettings
 from pipeline.generators.build import build_generator
 from pipeline.generators.classifier import Classifier, as_tensor
-from pipeline.generators.plan import threads
+from pipeline.generators.plan import device_of, threads
 from pipeline.generators.protocol import Generator
 from pipeline.generators.record import CLASSIFIER, WEIGHTS, check_weights, read_record
 
@@ -40,12 +40,17 @@ class Sampler:
     weights_sha256: str  # the model's digest
     dtype: str  # bfloat16 (autocast) or float32, as in training
 
+    @property
+    def device(self) -> torch.device:
+        """Where it draws; noise is drawn on the CPU whatever that is."""
+        return next(self.generator.parameters()).device
+
 
 def load_model(folder: Path) -> Sampler:
     """Load a finished model. Raises ImprimaturError when its weights are not those that model.json records."""
     record = check_weights(folder)
     settings = ModelSettings.model_validate(record["settings"])
-    generator = build_generator(settings, len(record["class_names"]))
+    generator = build_generator(settings, len(record["class_names"])).to(device_of(settings))
     tensors = load_file(folder / WEIGHTS)
     missing, unexpected = generator.load_state_dict(tensors, strict=False)
     if unexpected or any(name.split(".")[0] not in generator.training_only for name in missing):
@@ -136,7 +141,7 @@ def vary(
     """
     if not 0 < strength <= 1:
         raise ImprimaturError(f"strength: {strength} is not in (0, 1]", "0.4 keeps most of a picture, 0.8 little")
-    images = as_tensor(sources)
+    images = as_tensor(sources).to(model.device)
 
     def make(noise: Tensor, wanted: Tensor, rows: Tensor) -> Tensor:
         return model.generator.variations(images[rows], noise, wanted, strength, guidance)
@@ -191,14 +196,17 @@ def _in_batches(
     """Images as uint8, in batches of one shape: the last is padded by repeating its last image."""
     settings = model.settings
     images = np.empty((len(noise), settings.size, settings.size, settings.channels), np.uint8)
-    autocast = torch.autocast("cpu", torch.bfloat16, enabled=model.dtype == "bfloat16")
+    autocast = torch.autocast(model.device.type, torch.bfloat16, enabled=model.dtype == "bfloat16")
     with threads(1), torch.inference_mode(), autocast:
         for start in range(0, len(noise), BATCH):
             rows = np.arange(start, start + BATCH).clip(max=len(noise) - 1)
-            made = make(
-                torch.stack([noise[row] for row in rows]), torch.from_numpy(labels[rows]), torch.from_numpy(rows)
+            stacked = (
+                torch.stack([noise[row] for row in rows]),
+                torch.from_numpy(labels[rows]),
+                torch.from_numpy(rows),
             )
-            levels = (made.float() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+            made = make(*(part.to(model.device) for part in stacked))
+            levels = (made.float() * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
             images[start : start + BATCH] = levels[: len(noise) - start]
     return images
 

@@ -68,7 +68,7 @@ def prepare_training_set(
     if not is_finished(folder / "pixels.npy", key):
         _decode_all(workspace, rows, backgrounds, model, folder)
         finish(folder / "pixels.npy", key, rows=len(rows))
-    return _open(folder, key)
+    return open_training_set(folder, key)
 
 
 def _selected(selection: pd.DataFrame) -> pd.DataFrame:
@@ -112,7 +112,8 @@ def row_digest(image: NDArray[np.uint8]) -> str:
     return pixel_digest(image)
 
 
-def _open(folder: Path, key: str) -> TrainingSet:
+def open_training_set(folder: Path, key: str) -> TrainingSet:
+    """A training set that has been prepared in `folder`; `key` is its training_set_key."""
     rows = read_table(folder / "rows.parquet")
     names = sorted(rows["label"].unique())
     numbers = {name: number for number, name in enumerate(names)}

@@ -49,7 +49,7 @@ class Autoencoder(nn.Module):
     def _loss(self, images: Tensor, _labels: Tensor, random: torch.Generator) -> Tensor:
         """Negative evidence lower bound per pixel, with the decoder variance at its optimum, the mean error."""
         mean, log_variance = self.encode(images)
-        latents = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=random)
+        latents = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=random, device=random.device)
         error = functional.mse_loss(self.decoder(latents).float(), images)
         divergence = (mean**2 + log_variance.exp() - 1 - log_variance).sum() / 2 / len(images)
         return (error + 1e-5).log() / 2 + divergence / images[0].numel()
@@ -70,7 +70,7 @@ class Autoencoder(nn.Module):
     def draw(self, codes: Tensor, random: torch.Generator) -> Tensor:
         """Standardised latents drawn from codes (N, 2, latent)."""
         mean, log_variance = codes.unbind(1)
-        latents = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=random)
+        latents = mean + (log_variance / 2).exp() * torch.randn(mean.shape, generator=random, device=random.device)
         return (latents - self.mean) / self.scale
 
     def latents(self, images: Tensor) -> Tensor:

@@ -1,0 +1,69 @@
+"""A plan of steps, and its revision when the machine is slower or faster than it was when the steps were timed."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_training import striped_set, tiny
+
+from pipeline.core.errors import EnvironmentFault
+from pipeline.core.merkle import merkle_root
+from pipeline.generators import training
+from pipeline.generators.plan import TOLERANCE, Plan, StagePlan, device_of, read_plan
+from pipeline.generators.training import train
+
+
+@given(step=st.integers(1, 999), spent=st.floats(1, 99), pace=st.floats(0.001, 1))
+def test_a_revised_stage_ends_when_its_seconds_are_spent(step: int, spent: float, pace: float) -> None:
+    plan = Plan("key", 2, (StagePlan("only", 1000, 10, 8, "float32", seconds=100.0),))
+    revised = plan.revised(0, step, spent, pace).stages[0]
+    left = revised.total - step
+    if step < 10 and left + step == revised.least:
+        return  # every image is fed, whatever that takes
+    assert abs(spent + left * pace - 100) <= 100 * TOLERANCE + pace
+    assert revised.steps_at(step) == revised.total and revised.steps_at(step - 1) == 1000
+
+
+def test_exact_steps_are_never_revised() -> None:
+    plan = Plan("key", 2, (StagePlan("only", 1000, 10, 8, "float32"),))
+    assert plan.revised(0, 500, 1e6, 1e3) == plan
+
+
+def test_a_training_that_is_held_up_ends_in_time_and_its_plan_gives_the_same_weights_again(tmp_path: Path) -> None:
+    data, settings = striped_set(), tiny("gan", steps=None, seconds=3.0)
+    root = merkle_root(data.assets)
+    held_up = 0.0
+
+    def busy(done: int, total: int, note: str) -> None:
+        nonlocal held_up
+        time.sleep(0.03)  # each logged step: some 400 of them without a revision, 12 seconds
+        held_up += 0.03
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "CHECKPOINT_SECONDS", 0.2)
+        first = train(settings, data, root, tmp_path / "a", busy)
+    plan = json.loads((tmp_path / "a" / "plan.json").read_text())
+    stages = plan["stages"]
+    assert stages[0]["revisions"][-1][1] < stages[0]["steps"]
+    assert held_up < 5
+    for stage in stages:
+        stage["seconds"] = None  # keep to these steps
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "plan.json").write_text(json.dumps(plan))
+    again = train(settings, data, root, tmp_path / "b")
+    assert again.weights_sha256 == first.weights_sha256
+    assert read_plan(tmp_path / "b", plan["key"]).stages[0].total == stages[0]["revisions"][-1][1]
+
+
+def test_a_gpu_that_is_not_there_is_named() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        assert device_of(tiny("vae")).type == "cuda"
+    else:
+        assert device_of(tiny("vae")).type == "cpu"
+        with pytest.raises(EnvironmentFault, match=r"model\.device"):
+            device_of(tiny("vae", device="cuda"))
