@@ -44,7 +44,7 @@ from pipeline.catalog.tables import INVENTORY, consent_events
 from pipeline.core.merkle import merkle_root
 from pipeline.core.workspace import Workspace
 from pipeline.rights.assets import COLUMNS
-from pipeline.rights.decision import decide_table
+from pipeline.rights.blocks import decide_blocks
 from pipeline.rights.explain import explain
 from pipeline.rights.findings import parse_purpose
 from pipeline.rights.inquiry import Inquiry
@@ -168,7 +168,7 @@ def decide_all(folder: Path, count: int) -> dict[str, Any]:
     began, cpu = time.perf_counter(), time.process_time()
     inventory, known = load(folder)
     reading, reading_cpu = time.perf_counter() - began, time.process_time() - cpu
-    table = decide_table(inventory, DATASET_LICENCES, known, QUESTION)
+    table = decide_blocks(inventory, DATASET_LICENCES, known, QUESTION)
     deciding, deciding_cpu = time.perf_counter() - began - reading, time.process_time() - cpu - reading_cpu
     decided = dict(Counter(table["decision"].to_pylist()))
     seconds = {"reading": reading, "reading_cpu": reading_cpu, "deciding": deciding, "deciding_cpu": deciding_cpu}

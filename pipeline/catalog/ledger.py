@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Select, bindparam, insert, or_, selec
 
 from pipeline.catalog.database import reading
 from pipeline.catalog.tables import SUBJECT_KEY, consent_events
+from pipeline.core.collection import no_collection
 from pipeline.core.digests import sha256
 from pipeline.core.errors import ImprimaturError
 
@@ -61,10 +62,13 @@ class ChainCheck:
     first_broken: str
 
 
+_CODED = pa.dictionary(pa.int32(), pa.string())
 _NAMES = tuple(field.name for field in fields(ConsentEvent))
 _values: Callable[[ConsentEvent], tuple[str, ...]] = attrgetter(*_NAMES)
 _COLUMNS = [consent_events.c[name] for name in _NAMES]
-_SCHEMA = pa.schema([(name, pa.string()) for name in _NAMES])
+# few texts of a column are distinct, but for ids and subjects
+_KINDS = {name: pa.string() if name in ("event_id", "subject_id") else _CODED for name in _NAMES}
+_SCHEMA = pa.schema(_KINDS.items())
 _ABOUT = (  # made once: making a query takes longer than asking it
     select(*_COLUMNS)
     .where(consent_events.c.recorded_at <= bindparam("known_at"))
@@ -105,11 +109,11 @@ def read_events(catalog: Engine, known_at: str) -> list[ConsentEvent]:
 
 
 def read_event_table(catalog: Engine, known_at: str) -> pa.Table:
-    """The same events by column, one of strings for each field, in the chain's order: for millions of events."""
+    """The same events by column, most of them dictionary-encoded, in the chain's order: for millions of events."""
     query = _known_by(known_at).order_by(None).order_by(consent_events.c.seq).execution_options(yield_per=_BATCH)
-    with reading(catalog) as connection:
+    with reading(catalog) as connection, no_collection():
         batches = [_batch(rows) for rows in connection.execute(query).partitions()]
-    return pa.Table.from_batches(batches, _SCHEMA)
+    return pa.Table.from_batches(batches, _SCHEMA).unify_dictionaries()
 
 
 def read_events_about(catalog: Engine, subjects: Iterable[str], known_at: str) -> list[ConsentEvent]:
@@ -198,8 +202,13 @@ def _known_by(known_at: str) -> Select[Any]:
 
 def _batch(rows: Sequence[Sequence[str]]) -> pa.RecordBatch:
     columns = zip(*rows, strict=True) if rows else [()] * len(_NAMES)
-    arrays = [pa.array(values, field.type) for values, field in zip(columns, _SCHEMA, strict=True)]
+    arrays = [_array(values, field.type) for values, field in zip(columns, _SCHEMA, strict=True)]
     return pa.RecordBatch.from_arrays(arrays, schema=_SCHEMA)
+
+
+def _array(values: Sequence[str], kind: pa.DataType) -> pa.Array:
+    texts = pa.array(values, pa.string())
+    return texts.dictionary_encode() if kind == _CODED else texts
 
 
 def _last(connection: Connection) -> tuple[int, str]:

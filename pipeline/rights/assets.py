@@ -58,8 +58,8 @@ class Assets:
         self.size = table.num_rows
         numbered = pc.binary_join_element_wise("row", pa.array(np.arange(self.size)).cast(pa.string()), " ")
         digests = (_texts(table[name]) for name in ("asset", "sha256"))
-        self.identity = _coded(_first_filled(*digests, numbered))
-        self.pixels = _coded(_first_filled(_texts(table["pixels"]), numbered))
+        self.identity = _coded(first_filled(*digests, numbered))
+        self.pixels = _coded(first_filled(_texts(table["pixels"]), numbered))
         self.accepted = np.asarray(pc.equal(table["status"], "accepted"))
         self.holders: pa.ListArray = _whole(table["holders"].cast(pa.list_(pa.string())))
         self._columns = {name: _texts(table[name]) for name in _KEPT} | {name: _joined(table[name]) for name in LISTS}
@@ -189,7 +189,8 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
     return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
 
 
-def _first_filled(*columns: pa.StringArray) -> pa.StringArray:
+def first_filled(*columns: pa.StringArray) -> pa.StringArray:
+    """Of each row the first text that is not empty, null where none is."""
     filled = [pc.if_else(pc.equal(column, ""), None, column) for column in columns]
     return pc.coalesce(*filled)
 

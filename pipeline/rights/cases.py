@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.catalog.ledger import ConsentEvent
 from pipeline.rights.assets import Codes, combine
+from pipeline.rights.chronicle import Chronicle
 from pipeline.rights.consent import CLOSING, Standing, covers, is_readable
 from pipeline.rights.findings import Finding
 from pipeline.rights.ruling import Consent, Question, cite, weigh_consent
@@ -49,7 +49,7 @@ class Cases:
     def __init__(self, subjects: Subjects, question: Question, group: Codes, identity: Codes) -> None:
         self._subjects, self._question, self._group = subjects, question, group
         saying, examples = _sayings(subjects.events, question.as_of)
-        self._meaning, self._meant = _meanings(saying, subjects.events_at(examples.tolist()), question)
+        self._meaning, self._meant = _meanings(saying, subjects.events.at(examples.tolist()), question)
         self._made: dict[tuple[int, int, str, str], ConsentEvent] = {}
         self.lines = self._hear(identity)
         self._first, self.of_item = self._number()
@@ -62,14 +62,14 @@ class Cases:
         item = np.concatenate([part[0] for part in (*parts, ambiguous)])
         event = np.concatenate([part[1] for part in (*parts, ambiguous)])
         unsure = np.repeat([False, True], [len(item) - len(ambiguous[0]), len(ambiguous[0])])
-        order = np.argsort((item * 2 + unsure) * subjects.events.num_rows + event)
+        order = np.argsort((item * 2 + unsure) * len(subjects.events) + event)
         item, event, unsure = item[order], event[order], unsure[order]
         again = np.zeros(len(item), dtype=bool)  # an event may reach a file by its holder and by its key
         again[1:] = (np.diff(item) == 0) & (np.diff(event) == 0) & (np.diff(unsure.astype(np.int8)) == 0)
         kept = ~again & (self._all(self._bears)[self._meaning[event]] | unsure)
         item, event, unsure = item[kept], event[kept], unsure[kept]
-        speaker = names.numbers(_speakers(subjects.events, self._question.policy.registrars))[event]
-        subject = names.numbers(_personal_subjects(subjects.events))[event]
+        speaker = _speakers(subjects.events, self._question.policy.registrars, names)[event]
+        subject = _personal_subjects(subjects.events, names)[event]
         people = _People(subjects.groups, names)
         speaker = people.places(self._group[item], speaker, item)
         subject = people.places(self._group[item], subject, item)
@@ -195,7 +195,7 @@ class Cases:
     def identifiers(self, items: Codes) -> list[list[str]]:
         """For each item, the ids of the events that its evidence names by place."""
         item, event = Spans(self.lines.starts, self.lines.event).of_each(items)
-        found: list[str] = self._subjects.events["event_id"].take(pa.array(event)).to_pylist()
+        found: list[str] = self._subjects.events.texts("event_id", event).to_pylist()
         bounds = np.searchsorted(item, np.arange(len(items) + 1)).tolist()
         return [found[start:end] for start, end in pairwise(bounds)]
 
@@ -217,9 +217,8 @@ class _Names:
     def __init__(self) -> None:
         self.known = {"": 0}
 
-    def numbers(self, names: Sequence[str]) -> Codes:
-        known = self.known
-        return np.array([known.setdefault(name, len(known)) for name in names], dtype=np.int64)
+    def number(self, name: str) -> int:
+        return self.known.setdefault(name, len(self.known))
 
 
 class _People:
@@ -266,19 +265,20 @@ def _spelled(item: str, identifiers: Sequence[str]) -> str:
     return item if place is None else f"event:{identifiers[place]}"
 
 
-def _sayings(events: pa.Table, as_of: str) -> tuple[Codes, Codes]:
+def _sayings(events: Chronicle, as_of: str) -> tuple[Codes, Codes]:
     """(what each event says, an event that says it): its terms, and whether it is to come, in force or over."""
-    begins, until = events["effective_from"], events["effective_until"]
-    ends = pc.not_equal(until, "")
+    limited = np.flatnonzero(events.each("effective_until", bool))
+    begins, ends = (events.texts(name, limited) for name in ("effective_from", "effective_until"))
+    backwards = np.zeros(len(events), dtype=bool)
+    backwards[limited] = pc.less_equal(ends, begins)
     flags = [
-        pc.greater(begins, as_of),
-        pc.and_(ends, pc.less_equal(until, as_of)),
-        pc.and_(ends, pc.less_equal(until, begins)),
-        pc.equal(pc.utf8_trim_whitespace(events["subject_id"]), ""),
+        events.each("effective_from", lambda begins: begins > as_of),
+        events.each("effective_until", lambda ends: bool(ends) and ends <= as_of),
+        backwards,
+        np.asarray(pc.equal(events.subjects, "")),
     ]
-    columns = [np.asarray(flag).astype(np.int64) for flag in flags]
-    columns += [_codes(events[name]) for name in _FIELDS]
-    first, saying = combine(*columns)
+    said = [events.coded(name).codes for name in _FIELDS]
+    first, saying = combine(*(flag.astype(np.int64) for flag in flags), *said)
     return saying, first
 
 
@@ -315,29 +315,21 @@ def _last(key: Codes, which: NDArray[np.bool_], count: int) -> Codes:
     return found
 
 
-def _codes(column: pa.ChunkedArray) -> Codes:
-    return np.asarray(pc.dictionary_encode(column).combine_chunks().indices, dtype=np.int64)
-
-
-def _speakers(events: pa.Table, registrars: tuple[str, ...]) -> list[str]:
-    """Who speaks in each event, "" where it speaks for its subject: see voices.hear."""
+def _speakers(events: Chronicle, registrars: tuple[str, ...], names: _Names) -> Codes:
+    """The number of who speaks in each event, 0 where it speaks for its subject: see voices.hear."""
     recording = {"", *(same(name) for name in registrars)}
-    folded = {name: same(name) for name in pc.unique(events["actor"]).to_pylist()}
-    speakers = [folded[name] for name in events["actor"].to_pylist()]
-    named = [place for place, speaker in enumerate(speakers) if speaker not in recording]
-    subjects = events["subject_id"].take(pa.array(named, pa.int64())).to_pylist()
-    found = [""] * len(speakers)
-    for place, subject in zip(named, subjects, strict=True):
-        found[place] = "" if speakers[place] == same(subject) else speakers[place]
+    found = events.each("actor", lambda actor: names.number("" if same(actor) in recording else same(actor)), np.int64)
+    named = np.flatnonzero(found)
+    subjects = [names.known.get(same(subject), 0) for subject in events.texts("subject_id", named).to_pylist()]
+    found[named[found[named] == np.array(subjects, dtype=np.int64)]] = 0
     return found
 
 
-def _personal_subjects(events: pa.Table) -> list[str]:
-    """The holder or person that each event is about, else ""."""
-    personal = np.flatnonzero(pc.is_in(events["subject_type"], value_set=pa.array(["holder", "person"])))
-    found = [""] * events.num_rows
-    for place, name in zip(personal.tolist(), events["subject_id"].take(pa.array(personal)).to_pylist(), strict=True):
-        found[place] = same(name)
+def _personal_subjects(events: Chronicle, names: _Names) -> Codes:
+    """The number of the holder or person that each event is about, else 0."""
+    personal = np.flatnonzero(events.each("subject_type", lambda kind: kind in ("holder", "person")))
+    found = np.zeros(len(events), dtype=np.int64)
+    found[personal] = [names.number(same(name)) for name in events.texts("subject_id", personal).to_pylist()]
     return found
 
 

@@ -4,9 +4,7 @@ Each file is ruled on by itself (`ruling`), files in the same circumstances only
 speaks against its relatives (`relatives`).
 """
 
-import gc
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,6 +13,7 @@ import pyarrow.compute as pc
 
 from pipeline.catalog.ledger import ConsentEvent, event_table
 from pipeline.catalog.tables import DECISIONS, STRINGS
+from pipeline.core.collection import no_collection
 from pipeline.rights.assets import Assets, Codes, combine, inventory_table
 from pipeline.rights.cases import Cases, place_of, spelled
 from pipeline.rights.consent import is_readable
@@ -53,20 +52,8 @@ def decide_table(
     inventory: pa.Table, dataset_licences: Mapping[str, str], known: pa.Table, question: Question
 ) -> pa.Table:
     """The same on Arrow tables, for millions of assets and known events (ledger.read_event_table)."""
-    with _no_collection():
+    with no_collection():
         return Decisions(Assets(inventory), dataset_licences, known, question).table()
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Without the cyclic garbage collector: it takes a fifth of the time on millions of objects, none in cycles."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class Decisions:
@@ -122,11 +109,9 @@ class Decisions:
             (self.subjects.ambiguous, identity),
         )
         about = {position for span, codes in spans for position in span.of_each(codes)[1].tolist()}
-        names = pa.array(
-            {i.removeprefix("event:") for f in findings for i in f.evidence if i.startswith("event:")}, pa.string()
-        )
-        about |= set(np.flatnonzero(pc.is_in(self.subjects.events["event_id"], value_set=names)).tolist())
-        return self.subjects.events_at(sorted(about))
+        names = {i.removeprefix("event:") for f in findings for i in f.evidence if i.startswith("event:")}
+        about |= set(self.subjects.events.named(sorted(names)).tolist())
+        return self.subjects.events.at(sorted(about))
 
     def inherited(self) -> dict[int, list[Finding]]:
         """What rows inherit from their relatives, worse than what is found on themselves."""
@@ -156,7 +141,7 @@ class Decisions:
         """What is known of origins that are not among the assets: at best nothing, at worst their withdrawal."""
         found = {}
         for reference, positions in self.subjects.naming(references).items():
-            events = filter(is_readable, self.subjects.events_at(positions))
+            events = filter(is_readable, self.subjects.events.at(positions))
             voices = hear(events, (), (), self.question.policy.registrars)
             standings = [self.question.fold(said) for said in [*voices.holders.values(), *voices.objectors.values()]]
             closed = cite(event for standing in standings if standing.state == "closed" for event in standing.events)
@@ -204,11 +189,7 @@ class Decisions:
         ends = np.cumsum([0, *map(len, cited)])
         row, number = Spans(ends, np.array([one for ones in cited for one in ones], dtype=np.int64)).of_each(case)
         named = number < 0
-        events = (
-            self.subjects.events["event_id"]
-            .combine_chunks()
-            .take(pa.array(event[start[row[named]] - 1 - number[named]]))
-        )
+        events = self.subjects.events.texts("event_id", event[start[row[named]] - 1 - number[named]])
         values = pa.concat_arrays(
             [pa.array(list(texts), pa.string()), pc.binary_join_element_wise("event", events, ":")]
         )

@@ -13,9 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from pipeline.catalog.ledger import ConsentEvent
 from pipeline.rights.assets import Assets, Codes, combine, parts, tidy
-from pipeline.rights.consent import ORDER
+from pipeline.rights.chronicle import Chronicle
 from pipeline.rights.voices import same
 
 _KINDS = ("holder", "person", "dataset")
@@ -54,14 +53,14 @@ class Grouping:
 
 
 class Subjects:
-    """The events about each row, named by their position in `events` (a ledger.event_table, in fold order)."""
+    """The events about each row, named by their position in `events` (a ledger.event_table in the order of the fold)."""
 
     def __init__(self, assets: Assets, events: pa.Table) -> None:
         self._assets = assets
-        self.events = in_order(events)
+        self.events = Chronicle(events)
         self._positions, self._kinds, self._names = _subjects(self.events)
         asset = np.asarray(pc.is_in(self._kinds, value_set=pa.array(["asset", _NO_KIND])))
-        self._references = tidy(self._names.filter(asset))
+        self._references = self._names.filter(asset)
         self._referring = self._positions[asset]
         self.own, self.ambiguous = self._by_identity()
 
@@ -116,36 +115,20 @@ class Subjects:
             found[wanted[int(at[number])].as_py()].append(int(self._referring[number]))
         return {text: found[tidied] for text, tidied in zip(references, wanted.to_pylist(), strict=True)}
 
-    def events_at(self, positions: Sequence[int]) -> list[ConsentEvent]:
-        """Some events as objects."""
-        rows = self.events.take(pa.array(positions, pa.int64())).to_pylist()
-        return [ConsentEvent(**row) for row in rows]
 
-
-def in_order(events: pa.Table) -> pa.Table:
-    """Events in the order in which they are folded: as recorded, closing ones last among equals."""
-    events = events.combine_chunks()  # taking from many chunks is far slower
-    order = pc.if_else(pc.is_in(events["action"], value_set=pa.array(list(ORDER))), events["action"], "")
-    ranks = pa.array([*ORDER.values(), max(ORDER.values()) + 1], pa.int8())
-    rank = ranks.take(pc.fill_null(pc.index_in(order, value_set=pa.array(list(ORDER))), len(ORDER)))
-    moments = _array(events["recorded_at"]).dictionary_encode()  # sorting numbers is far quicker
-    recorded = pc.rank(moments.dictionary).take(moments.indices)
-    keys = pa.table({"at": recorded, "rank": rank, "id": events["event_id"]})
-    return events.take(pc.sort_indices(keys, [(name, "ascending") for name in keys.column_names]))
-
-
-def _subjects(events: pa.Table) -> tuple[Codes, pa.StringArray, pa.StringArray]:
+def _subjects(events: Chronicle) -> tuple[Codes, pa.DictionaryArray, pa.StringArray]:
     """(event, kind of subject, name of subject) for every subject that an event names."""
-    kinds, names = (_array(events[name]) for name in ("subject_type", "subject_id"))
-    positions = np.arange(events.num_rows, dtype=np.int64)
-    lost = np.flatnonzero(pc.and_(pc.equal(events["action"], "unreadable"), pc.equal(names, "")).to_numpy())
+    kinds, names = events.texts("subject_type", np.arange(len(events))), events.subjects
+    positions = np.arange(len(events), dtype=np.int64)
+    unreadable = np.flatnonzero(events.each("action", lambda action: action == "unreadable"))
+    lost = unreadable[np.asarray(pc.equal(names.take(pa.array(unreadable)), ""))]
     if len(lost):
-        notes = events["note"].take(pa.array(lost)).to_pylist()
+        notes = events.texts("note", lost).to_pylist()
         more = [
             (position, text) for position, note in zip(lost.tolist(), notes, strict=True) for text in mentioned(note)
         ]
         positions = np.concatenate([positions, np.array([position for position, _ in more], dtype=np.int64)])
-        names = pa.concat_arrays([names, pa.array([text for _, text in more], pa.string())])
+        names = pa.concat_arrays([names, tidy(pa.array([text for _, text in more], pa.string()))])
         kinds = pa.concat_arrays([kinds, pa.array([_NO_KIND] * len(more), pa.string())])
     return positions, kinds, names
 
@@ -171,6 +154,3 @@ def _by_code(codes: Codes, events: Codes, size: int) -> Spans:
     order = np.lexsort((events, codes))
     return Spans(np.searchsorted(codes[order], np.arange(size + 1)), events[order])
 
-
-def _array(column: pa.ChunkedArray) -> pa.StringArray:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

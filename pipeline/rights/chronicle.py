@@ -1,0 +1,77 @@
+"""Known events by column, in the order in which they are folded. Few texts are distinct, so most work is on numbers."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from pipeline.catalog.ledger import ConsentEvent
+from pipeline.rights.assets import Coded, Codes, tidy
+from pipeline.rights.consent import ORDER
+
+
+class Chronicle:
+    """A ledger.event_table, as recorded, closing events last among equals; events are named by their position."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self._table = table.combine_chunks()  # taking from many chunks is far slower
+        self._coded: dict[str, Coded] = {}
+        self._order = np.arange(table.num_rows)
+        self._order = self._in_order()
+        self._coded.clear()
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def coded(self, name: str) -> Coded:
+        """A column as numbers."""
+        if name not in self._coded:
+            column = _whole(self._table[name])
+            self._coded[name] = Coded(column.dictionary, np.asarray(column.indices, dtype=np.int64)[self._order])
+        return self._coded[name]
+
+    def each(self, name: str, told: Callable[[str], Any], dtype: Any = bool) -> NDArray[Any]:
+        """What `told` says of a column's text, for every event; it is asked once for each distinct text."""
+        coded = self.coded(name)
+        return np.array([told(text) for text in coded.values.to_pylist()], dtype=dtype)[coded.codes]
+
+    def texts(self, name: str, positions: Codes) -> pa.StringArray:
+        """A column's texts, for some events."""
+        column = _whole(self._table[name]).take(pa.array(self._order[positions]))
+        return column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
+
+    @cached_property
+    def subjects(self) -> pa.StringArray:
+        """The subject of every event, as references are compared."""
+        return tidy(self.texts("subject_id", np.arange(len(self))))
+
+    def named(self, identifiers: Sequence[str]) -> Codes:
+        """Where the events with some ids are."""
+        found = pc.is_in(self.texts("event_id", np.arange(len(self))), value_set=pa.array(identifiers, pa.string()))
+        return np.flatnonzero(found)
+
+    def at(self, positions: Sequence[int]) -> list[ConsentEvent]:
+        """Some events as objects."""
+        rows = self._table.take(pa.array(self._order[np.asarray(positions, dtype=np.int64)])).to_pylist()
+        return [ConsentEvent(**row) for row in rows]
+
+    def _in_order(self) -> Codes:
+        recorded, action = self.coded("recorded_at"), self.each("action", lambda text: ORDER.get(text, 9), np.int64)
+        moment = np.asarray(pc.rank(recorded.values), dtype=np.int64)[recorded.codes] * 10 + action
+        return np.lexsort((_ranks(_whole(self._table["event_id"])), moment))
+
+
+def _ranks(texts: pa.StringArray) -> Codes:
+    ranks = np.empty(len(texts), dtype=np.int64)
+    ranks[np.asarray(pc.sort_indices(texts))] = np.arange(len(texts))
+    return ranks
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    if isinstance(column, pa.ChunkedArray):
+        return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    return column
