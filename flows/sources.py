@@ -6,13 +6,13 @@ import pandas as pd
 
 from pipeline.catalog.assets import read_asset, read_inventory
 from pipeline.catalog.database import open_catalog
-from pipeline.catalog.ledger import read_events
+from pipeline.catalog.ledger import read_event_table
 from pipeline.catalog.records import dataset_licence
 from pipeline.core.errors import NeedsPerson
 from pipeline.core.shards import rows_of, write_bytes
 from pipeline.core.workspace import Workspace
 from pipeline.generators.batch import VariedSource, source_path
-from pipeline.rights.decision import decide
+from pipeline.rights.blocks import decide
 from pipeline.rights.findings import Purpose
 from pipeline.rights.policy import Policy
 
@@ -23,7 +23,7 @@ def decided_inputs(workspace: Workspace, dataset: str, commercial: bool, policy:
     catalog = open_catalog(workspace)
     licences = {dataset: dataset_licence(catalog, dataset)}
     purpose = Purpose("generate_input", commercial)
-    decisions = decide(inventory, licences, read_events(catalog, moment), purpose, policy, moment, moment)
+    decisions = decide(inventory, licences, read_event_table(catalog, moment), purpose, policy, moment, moment)
     worst = {"allow": 0, "review": 1, "deny": 2}
     ordered = decisions.assign(rank=decisions.decision.map(worst)).sort_values("rank", kind="stable")
     strictest = ordered.drop_duplicates("asset", keep="last")[["asset", "decision", "reasons"]]

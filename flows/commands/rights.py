@@ -9,7 +9,7 @@ import pandas as pd
 from flows.commands.given import validated
 from pipeline.catalog.assets import read_fingerprints, read_inventories, read_inventory
 from pipeline.catalog.database import open_catalog
-from pipeline.catalog.ledger import append_events, ledger_head, read_events
+from pipeline.catalog.ledger import append_events, ledger_head, read_event_table
 from pipeline.catalog.records import dataset_licence, dataset_licences
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.moments import now, parse_moment
@@ -146,10 +146,10 @@ def _inventories(workspace: Workspace, datasets: list[str]) -> pd.DataFrame:
 def _decisions(
     workspace: Workspace, datasets: list[str], purpose: Purpose, policy: Path | None, as_of: str, known_at: str
 ) -> pd.DataFrame:
-    from pipeline.rights.decision import decide
+    from pipeline.rights.blocks import decide
 
     catalog = open_catalog(workspace)
     licences = {name: dataset_licence(catalog, name) for name in datasets}
-    events = read_events(catalog, known_at)
+    events = read_event_table(catalog, known_at)
     inventories = _inventories(workspace, datasets)
     return decide(inventories, licences, events, purpose, load_policy(policy), as_of, known_at)

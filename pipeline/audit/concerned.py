@@ -12,7 +12,7 @@ from pipeline.catalog.records import dataset_licence, dataset_names
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.moments import now
 from pipeline.core.workspace import Workspace
-from pipeline.rights.decision import decide
+from pipeline.rights.blocks import decide
 from pipeline.rights.findings import Purpose
 from pipeline.rights.policy import Policy
 

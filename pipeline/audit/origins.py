@@ -22,7 +22,7 @@ from pipeline.core.digests import json_digest
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.shards import read_table
 from pipeline.core.workspace import Workspace
-from pipeline.rights.decision import decide
+from pipeline.rights.blocks import decide
 from pipeline.rights.findings import Purpose, parse_purpose
 from pipeline.rights.policy import Policy, policy_digest
 

@@ -6,14 +6,14 @@ import pandas as pd
 
 from pipeline.catalog.assets import read_fingerprints, read_inventory
 from pipeline.catalog.database import open_catalog
-from pipeline.catalog.ledger import read_events
+from pipeline.catalog.ledger import read_event_table
 from pipeline.catalog.records import dataset_licence, model_row, snapshot_row
 from pipeline.core.merkle import merkle_root
 from pipeline.core.settings import DuplicateSettings
 from pipeline.core.shards import read_table
 from pipeline.core.workspace import Workspace
 from pipeline.generators.record import read_record
-from pipeline.rights.decision import decide
+from pipeline.rights.blocks import decide
 from pipeline.rights.findings import parse_purpose
 from pipeline.rights.policy import Policy
 from pipeline.rights.selection import select
@@ -67,7 +67,7 @@ def _selection(
     inventory = pd.concat([read_inventory(workspace, name).assign(dataset=name) for name in names])
     fingerprints = pd.concat([read_fingerprints(workspace, name) for name in names])
     licences = {name: dataset_licence(catalog, name) for name in names}
-    events = read_events(catalog, moment)
+    events = read_event_table(catalog, moment)
     decisions = decide(inventory, licences, events, parse_purpose(purpose), policy, moment, moment)
     return select(inventory, decisions, fingerprints, duplicates)
 

@@ -19,7 +19,7 @@ from pipeline.catalog.tables import datasets
 from pipeline.core.moments import format_moment
 from pipeline.core.shards import read_table
 from pipeline.core.workspace import Workspace
-from pipeline.rights.decision import decide
+from pipeline.rights.blocks import decide
 from pipeline.rights.findings import Purpose, parse_purpose
 from pipeline.rights.policy import Policy, policy_digest
 

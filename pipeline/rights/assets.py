@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,10 +55,8 @@ class Assets:
 
     def __init__(self, table: pa.Table) -> None:
         self.size = table.num_rows
-        numbered = pc.binary_join_element_wise("row", pa.array(np.arange(self.size)).cast(pa.string()), " ")
-        digests = (_texts(table[name]) for name in ("asset", "sha256"))
-        self.identity = _coded(first_filled(*digests, numbered))
-        self.pixels = _coded(first_filled(_texts(table["pixels"]), numbered))
+        self.identity = _coded(_or_number(first_filled(_texts(table["asset"]), _texts(table["sha256"]))))
+        self.pixels = _coded(_or_number(first_filled(_texts(table["pixels"]))))
         self.accepted = np.asarray(pc.equal(table["status"], "accepted"))
         self.holders: pa.ListArray = _whole(table["holders"].cast(pa.list_(pa.string())))
         self._columns = {name: _texts(table[name]) for name in _KEPT} | {name: _joined(table[name]) for name in LISTS}
@@ -103,39 +100,6 @@ class Assets:
             for i in range(len(numbers))
         ]
 
-    def fitting(self, references: pa.StringArray) -> tuple[Codes, Codes]:
-        """(number of the reference, code of an identity) for all that fit: by digest, `dataset:key` or key."""
-        direct = self.identity.find(references)
-        found = [np.stack([np.flatnonzero(direct >= 0), direct[direct >= 0]])]
-        qualified = pc.any(pc.match_substring(references, ":")).as_py()
-        for values, starts, identities in (self._by_key, self._by_full_key) if qualified else (self._by_key,):
-            at = np.asarray(pc.fill_null(pc.index_in(references, value_set=values), -1), dtype=np.int64)
-            number = np.flatnonzero(at >= 0)
-            lengths = starts[at[number] + 1] - starts[at[number]]
-            within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-            found.append(
-                np.stack([np.repeat(number, lengths), identities[np.repeat(starts[at[number]], lengths) + within]])
-            )
-        number, identity = np.concatenate(found, axis=1)
-        return np.divmod(np.unique(number * self.size + identity), self.size or 1)
-
-    def resolve(self, references: Iterable[str]) -> dict[str, frozenset[int]]:
-        """Codes of the identities that each reference fits; more than one is ambiguous, none is unknown."""
-        names = list(dict.fromkeys(references))
-        found: dict[str, set[int]] = {name: set() for name in names}
-        for number, identity in zip(*self.fitting(tidy(pa.array(names, pa.string()))), strict=True):
-            found[names[number]].add(int(identity))
-        return {name: frozenset(identities) for name, identities in found.items()}
-
-    @cached_property
-    def _by_key(self) -> tuple[pa.StringArray, Codes, Codes]:
-        return _grouped(self.column("key"), self.identity.codes, pc.not_equal(self.column("key"), ""))
-
-    @cached_property
-    def _by_full_key(self) -> tuple[pa.StringArray, Codes, Codes]:
-        full = pc.binary_join_element_wise(self.column("dataset"), self.column("key"), ":")
-        return _grouped(full, self.identity.codes, pc.not_equal(self.column("key"), ""))
-
 
 def inventory_table(inventory: pd.DataFrame) -> pa.Table:
     """The columns that the decision needs of an inventory, as an Arrow table."""
@@ -149,11 +113,17 @@ def parts(text: str) -> tuple[str, ...]:
     return tuple(text.split(_BETWEEN)) if text else ()
 
 
+def is_digest(texts: pa.StringArray) -> pa.BooleanArray:
+    """Which texts are SHA-256 digests in hexadecimal, as references are compared."""
+    return pc.match_substring_regex(texts, "^[0-9a-f]{64}$")
+
+
 def tidy(references: pa.StringArray) -> pa.StringArray:
     """References as they are compared: no outer spaces, digests in lower case."""
-    trimmed = pc.utf8_trim_whitespace(references)
+    odd = pc.match_substring_regex(references, "[^\\x21-\\x7e]|[A-F]")  # few can need it, and they are quickly found
+    trimmed = pc.utf8_trim_whitespace(references.filter(odd))
     digest = pc.match_substring_regex(trimmed, "^[0-9A-Fa-f]{64}$")
-    return pc.if_else(digest, pc.ascii_lower(trimmed), trimmed)
+    return pc.replace_with_mask(references, odd, pc.if_else(digest, pc.ascii_lower(trimmed), trimmed))
 
 
 def tidy_text(reference: str) -> str:
@@ -191,23 +161,22 @@ def _whole(column: pa.ChunkedArray) -> pa.Array:
 
 def first_filled(*columns: pa.StringArray) -> pa.StringArray:
     """Of each row the first text that is not empty, null where none is."""
-    filled = [pc.if_else(pc.equal(column, ""), None, column) for column in columns]
-    return pc.coalesce(*filled)
+    if not pc.any(pc.equal(columns[0], "")).as_py():
+        return columns[0]
+    return pc.coalesce(*(pc.if_else(pc.equal(column, ""), None, column) for column in columns))
+
+
+def _or_number(texts: pa.StringArray) -> pa.StringArray:
+    """What is missing is unlike all others."""
+    if not texts.null_count:
+        return texts
+    numbered = pc.binary_join_element_wise("row", pa.array(np.arange(len(texts))).cast(pa.string()), " ")
+    return pc.coalesce(texts, numbered)
 
 
 def _coded(column: pa.StringArray) -> Coded:
     encoded = pc.dictionary_encode(column)
     return Coded(encoded.dictionary, np.asarray(encoded.indices, dtype=np.int64))
-
-
-def _grouped(names: pa.StringArray, identities: Codes, used: Any) -> tuple[pa.StringArray, Codes, Codes]:
-    """Distinct identities by name: those of `values[i]` are `identities[starts[i]:starts[i + 1]]`."""
-    coded = _coded(names.filter(used))
-    pairs = np.stack([coded.codes, identities[np.asarray(used)]])
-    first, _ = combine(*pairs)
-    name, identity = pairs[:, np.sort(first)] if pairs.size else pairs
-    order = np.argsort(name, kind="stable")
-    return coded.values, np.searchsorted(name[order], np.arange(len(coded.values) + 1)), identity[order]
 
 
 def _list(value: Iterable[str] | None) -> list[str]:

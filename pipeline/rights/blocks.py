@@ -6,7 +6,7 @@ Joined are files of which one may speak for, or be meant with, another: the same
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,16 +14,46 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from pyarrow import feather
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
+from pipeline.catalog.ledger import ConsentEvent, event_table
+from pipeline.catalog.tables import DECISIONS
 from pipeline.core.work import Job, Result, mapper, raise_failures
-from pipeline.rights.assets import Codes, first_filled, tidy
+from pipeline.rights.assets import Codes, first_filled, inventory_table, is_digest, tidy
 from pipeline.rights.decision import decide_table
+from pipeline.rights.findings import Purpose
+from pipeline.rights.policy import Policy
 from pipeline.rights.ruling import Question
 
-BLOCK = 125_000  # rows at least; about 300 MB in a worker
+BLOCK = 1_000_000  # rows at least; a worker takes about two gigabytes for them
+_ALL, _NONE = -1, -2  # an event may concern every block, or none
+_PIXELS = np.uint64(0x9E3779B97F4A7C15)  # tells digests of pixels from those of bytes
+
+
+def decide(
+    inventory: pd.DataFrame,
+    dataset_licences: Mapping[str, str],
+    events: Sequence[ConsentEvent] | pa.Table,
+    purpose: Purpose,
+    policy: Policy,
+    as_of: str,
+    known_at: str,
+) -> pd.DataFrame:
+    """Decide every accepted file.
+
+    `inventory` holds the rows of tables.INVENTORY of all datasets concerned, with a `dataset` column; rejected
+    rows are not decided, but references to them are understood. `as_of` is the moment asked about, `known_at`
+    bounds what had been recorded by then (both RFC 3339 as core/moments.py writes them); of events, or
+    ledger.read_event_table of that very moment. Returns tables.DECISIONS in the inventory's order.
+    """
+    question = Question(purpose, policy, as_of)
+    recorded = isinstance(events, pa.Table)
+    known = events if recorded else event_table([event for event in events if event.recorded_at <= known_at])
+    table = decide_blocks(inventory_table(inventory), dataset_licences, known, question)
+    return pd.DataFrame({name: table[name].to_pylist() for name in DECISIONS.names})
 
 
 @dataclass(frozen=True)
@@ -41,10 +71,8 @@ def decide_blocks(
     """What `decision.decide_table` gives, for large inventories: in blocks of `size` rows or more, on all cores."""
     if inventory.num_rows <= size:
         return decide_table(inventory, dataset_licences, known, question)
-    with (
-        tempfile.TemporaryDirectory(prefix="imprimatur-") as folder,
-        mapper("processes", os.cpu_count() or 1) as parallel_map,
-    ):
+    cores = os.cpu_count() or 1
+    with tempfile.TemporaryDirectory(prefix="imprimatur-") as folder, mapper("processes", cores) as parallel_map:
         blocks = enumerate(split(inventory, known, size))
         jobs = (_write(Path(folder, str(number)), block, dataset_licences, question) for number, block in blocks)
         done = raise_failures(parallel_map(_decide, jobs))
@@ -54,77 +82,82 @@ def decide_blocks(
 
 def split(inventory: pa.Table, events: pa.Table, size: int) -> Iterator[Block]:
     """The blocks of an inventory (as for decide_table), each of `size` rows or more, but for the last."""
-    names = _Names(inventory)
-    component, _ = pd.factorize(names.joined())  # numbered by first row, so that most rows keep their neighbours
-    before = np.cumsum(np.bincount(component)) - 1
-    of_row = (before // size)[component]
-    of_event = names.blocks_of(events, of_row)
     inventory, events = inventory.combine_chunks(), events.combine_chunks()
+    row, number = _names(inventory)
+    name, names = pd.factorize(number)
+    component, _ = pd.factorize(_joined(row, name, inventory.num_rows))  # by first row: neighbours stay together
+    of_row = ((np.cumsum(np.bincount(component)) - 1) // size)[component]
+    of_name = np.full(len(names) + 1, _NONE)  # the last is that of no name
+    of_name[name] = of_row[row]
+    of_event = _blocks_of(events, names, of_name)
     for block in np.unique(of_row):
         rows, concerned = np.flatnonzero(of_row == block), np.isin(of_event, [block, _ALL])
         yield Block(rows, inventory.take(pa.array(rows)), events.filter(pa.array(concerned)))
 
 
-_ALL, _NONE = -1, -2  # an event may concern every block, or none
+def _names(inventory: pa.Table) -> tuple[Codes, NDArray[np.uint64]]:
+    """(row, number of a name) for all by which an event or an origin may mean it: digest, key, its own origins."""
+    every = np.arange(inventory.num_rows)
+    origins = _whole(inventory["derived_from"]).cast(pa.list_(pa.string()))
+    digests = first_filled(_texts(inventory["asset"]), _texts(inventory["sha256"]))
+    columns = [
+        (every, pc.fill_null(digests, "")),
+        (every, _texts(inventory["key"])),
+        (np.asarray(pc.list_parent_indices(origins)), tidy(pc.fill_null(origins.flatten(), ""))),
+    ]
+    columns += [_after_colon(rows, texts) for rows, texts in columns[1:]]
+    numbered = [(rows, _numbers(texts)) for rows, texts in columns]
+    numbered.append((every, np.where(pixels := _numbers(_texts(inventory["pixels"])), pixels ^ _PIXELS, 0)))
+    row, number = (np.concatenate(parts) for parts in zip(*numbered, strict=True))
+    return row[number != 0], number[number != 0]
 
 
-class _Names:
-    """Every name by which an event or an origin may mean a row: digest, key, and those of its own origins."""
-
-    def __init__(self, inventory: pa.Table) -> None:
-        self._every = every = np.arange(inventory.num_rows)
-        origins = inventory["derived_from"].combine_chunks().cast(pa.list_(pa.string()))
-        digests = first_filled(_texts(inventory["asset"]), _texts(inventory["sha256"]))
-        columns = [(every, pc.fill_null(digests, "")), (every, _texts(inventory["key"]))]
-        columns.append((np.asarray(pc.list_parent_indices(origins)), tidy(pc.fill_null(origins.flatten(), ""))))
-        self._row, self._name, self._values = _named(columns)
-        self._pixels = _named([(every, _texts(inventory["pixels"]))])
-
-    def joined(self) -> Codes:
-        """A number for each row that joined rows share."""
-        size, names = len(self._every), len(self._values)
-        row, what = np.concatenate([self._row, self._pixels[0]]), np.concatenate([self._name, names + self._pixels[1]])
-        colon = np.flatnonzero(pc.match_substring(self._values, ":"))  # dataset:key may mean the key
-        key = self._find(_after_colon(self._values.take(pa.array(colon))))
-        colon, key = colon[key >= 0], key[key >= 0]
-        shared = np.bincount(what, minlength=names) > 1
-        shared[colon] = shared[key] = True
-        ends = np.concatenate([row[shared[what]], size + colon]), size + np.concatenate([what[shared[what]], key])
-        nodes = size + len(shared)
-        graph = coo_matrix((np.ones(len(ends[0]), np.int8), ends), (nodes, nodes))
-        labels: Codes = connected_components(graph, directed=False)[1][:size]
-        return labels
-
-    def blocks_of(self, events: pa.Table, block: Codes) -> Codes:
-        """The block of each event, given those of the rows: _ALL where it names no asset, _NONE where none fits."""
-        of_name = np.full(len(self._values) + 1, _NONE)  # the last is that of no name
-        of_name[self._name] = block[self._row]
-        references = tidy(_texts(events["subject_id"]))
-        found = of_name[self._find(references)]
-        rest = np.flatnonzero((found == _NONE) & np.asarray(pc.match_substring(references, ":")))
-        found[rest] = of_name[self._find(_after_colon(references.take(pa.array(rest))))]
-        elsewhere = pc.or_(pc.not_equal(_texts(events["subject_type"]), "asset"), pc.equal(references, ""))
-        return np.where(elsewhere, _ALL, found)
-
-    def _find(self, texts: pa.StringArray) -> Codes:
-        """The number of each name, -1 where no row has it."""
-        return np.asarray(pc.fill_null(pc.index_in(texts, value_set=self._values), -1), dtype=np.int64)
+def _joined(row: Codes, name: Codes, size: int) -> Codes:
+    """A number for each row, the same for rows that share a name, directly or through others."""
+    shared = (np.bincount(name) > 1)[name]
+    ends = (row[shared], size + name[shared])
+    nodes = size + int(name.max(initial=-1)) + 1
+    graph = coo_matrix((np.ones(len(ends[0]), np.int8), ends), (nodes, nodes))
+    labels: Codes = connected_components(graph, directed=False)[1][:size]
+    return labels
 
 
-def _named(columns: list[tuple[Codes, pa.StringArray]]) -> tuple[Codes, Codes, pa.StringArray]:
-    """(row, number of its name) for every name that is not empty, and the names."""
-    row, texts = np.concatenate([rows for rows, _ in columns]), pa.concat_arrays([texts for _, texts in columns])
-    filled = pc.not_equal(texts, "")
-    encoded = pc.dictionary_encode(texts.filter(filled))
-    return row[np.asarray(filled)], np.asarray(encoded.indices, dtype=np.int64), encoded.dictionary
+def _blocks_of(events: pa.Table, names: NDArray[np.uint64], of_name: Codes) -> Codes:
+    """The block of each event: _ALL where it names no asset, _NONE where no row fits."""
+    references, known = tidy(_texts(events["subject_id"])), pd.Index(names)
+    found = of_name[known.get_indexer(pd.Index(_numbers(references)))]
+    rest, keys = _after_colon(np.flatnonzero(found == _NONE), references.filter(pa.array(found == _NONE)))
+    found[rest] = of_name[known.get_indexer(pd.Index(_numbers(keys)))]
+    elsewhere = pc.or_(pc.not_equal(_texts(events["subject_type"]), "asset"), pc.equal(references, ""))
+    return np.where(elsewhere, _ALL, found)
 
 
-def _after_colon(texts: pa.StringArray) -> pa.StringArray:
-    return pc.replace_substring_regex(texts, "^[^:]*:", "")
+def _after_colon(rows: Codes, texts: pa.StringArray) -> tuple[Codes, pa.StringArray]:
+    """Of what is written dataset:key, the rows and the keys."""
+    colon = pc.match_substring(texts, ":")
+    return rows[np.asarray(colon)], pc.replace_substring_regex(texts.filter(colon), "^[^:]*:", "")
+
+
+def _numbers(texts: pa.StringArray) -> NDArray[np.uint64]:
+    """A number for each text, 0 for none. Different texts may share one: that only joins what could be apart."""
+    digest = np.asarray(is_digest(texts))
+    numbers = np.zeros(len(texts), np.uint64)
+    if digest.any():
+        words = np.frombuffer(texts.filter(digest).buffers()[2], np.uint64).reshape(-1, 8)
+        numbers[digest] = words[:, 0] * _PIXELS ^ words[:, 1]  # half of its bits
+    other = np.flatnonzero(~digest & np.asarray(pc.not_equal(texts, "")))
+    if len(other):
+        objects = texts.take(pa.array(other)).to_numpy(zero_copy_only=False)
+        numbers[other] = pd.util.hash_array(objects, categorize=False)
+    return numbers
 
 
 def _texts(column: pa.ChunkedArray) -> pa.StringArray:
-    return pc.fill_null(column.cast(pa.string()).combine_chunks(), "")
+    return pc.fill_null(_whole(column).cast(pa.string()), "")
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _write(path: Path, block: Block, dataset_licences: Mapping[str, str], question: Question) -> Job:

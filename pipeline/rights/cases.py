@@ -7,6 +7,7 @@ become the evidence. All is done by column; only distinct cases are looked at on
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -19,7 +20,8 @@ from pipeline.rights.chronicle import Chronicle
 from pipeline.rights.consent import CLOSING, Standing, covers, is_readable
 from pipeline.rights.findings import Finding
 from pipeline.rights.ruling import Consent, Question, cite, weigh_consent
-from pipeline.rights.subjects import Grouping, Spans, Subjects
+from pipeline.rights.spans import Spans
+from pipeline.rights.subjects import Grouping, Subjects
 from pipeline.rights.voices import same
 
 _MARK = "\x00"  # begins a stand-in; no name or id in the ledger holds it
@@ -62,7 +64,7 @@ class Cases:
         item = np.concatenate([part[0] for part in (*parts, ambiguous)])
         event = np.concatenate([part[1] for part in (*parts, ambiguous)])
         unsure = np.repeat([False, True], [len(item) - len(ambiguous[0]), len(ambiguous[0])])
-        order = np.argsort((item * 2 + unsure) * len(subjects.events) + event)
+        order = np.argsort((item * 2 + unsure) * len(subjects.events) + event, kind="stable")  # three sorted runs
         item, event, unsure = item[order], event[order], unsure[order]
         again = np.zeros(len(item), dtype=bool)  # an event may reach a file by its holder and by its key
         again[1:] = (np.diff(item) == 0) & (np.diff(event) == 0) & (np.diff(unsure.astype(np.int8)) == 0)
@@ -77,7 +79,9 @@ class Cases:
         kept = np.flatnonzero(~self._settled(item, event, voice))
         # whether one holder spoke before another makes no difference, unless something was said for all
         shared = np.isin(item, item[voice == _ALL_HOLDERS])
-        order = kept[np.lexsort((event[kept], np.where(shared, 0, voice)[kept], unsure[kept], item[kept]))]
+        apart = np.where(shared, 0, voice)[kept]
+        _, rank = np.unique(apart, return_inverse=True)
+        order = kept[np.argsort((item * 2 + unsure)[kept] * len(apart) + rank, kind="stable")]
         item = item[order]
         starts = np.searchsorted(item, np.arange(len(identity) + 1))
         return Lines(item, event[order], unsure[order], speaker[order], subject[order], voice[order], starts)
@@ -172,9 +176,7 @@ class Cases:
         lines, groups, group = self.lines, self._subjects.groups, int(self._group[item])
         start, end = int(lines.starts[item]), int(lines.starts[item + 1])
         depicts, held = groups.depicts[group], groups.holders[group]
-        stand_ins = {0: ""} | {_PERSON + i: same(person) for i, person in enumerate(depicts)}
-        by_name = {same(person): same(person) for person in depicts}  # a holder who is depicted is one person
-        stand_ins |= {_HOLDER + i: by_name.get(same(h), f"{_MARK}h{i:02}") for i, h in enumerate(held)}
+        stand_ins = _stand_ins(held if depicts else ("",) * len(held), depicts)
         said = [self._stood_in(line, line - start, stand_ins) for line in range(start, end)]
         sure = end - start - int(lines.ambiguous[start:end].sum())
         holders = tuple(stand_ins[_HOLDER + i] for i in range(len(held)))
@@ -245,6 +247,14 @@ class _People:
         at = np.searchsorted(key, item[strange] * (int(name.max(initial=0)) + 1) + name[strange])
         found[strange] = _STRANGER + rank[at]
         return found
+
+
+@lru_cache
+def _stand_ins(held: tuple[str, ...], depicts: tuple[str, ...]) -> dict[int, str]:
+    """What people are called by their number; a holder who is depicted is one person."""
+    shown = {_PERSON + i: same(person) for i, person in enumerate(depicts)}
+    holders = {_HOLDER + i: same(h) if same(h) in shown.values() else f"{_MARK}h{i:02}" for i, h in enumerate(held)}
+    return {0: "", **shown, **holders}
 
 
 def place_of(evidence: str) -> int | None:
@@ -318,7 +328,11 @@ def _last(key: Codes, which: NDArray[np.bool_], count: int) -> Codes:
 def _speakers(events: Chronicle, registrars: tuple[str, ...], names: _Names) -> Codes:
     """The number of who speaks in each event, 0 where it speaks for its subject: see voices.hear."""
     recording = {"", *(same(name) for name in registrars)}
-    found = events.each("actor", lambda actor: names.number("" if same(actor) in recording else same(actor)), np.int64)
+    coded = events.coded("actor")
+    speaks = [name if (name := same(actor)) not in recording else "" for actor in coded.values.to_pylist()]
+    for name in sorted(speaks):  # strangers are told in this order, whatever that of their events
+        names.number(name)
+    found = np.array([names.known[name] for name in speaks], dtype=np.int64)[coded.codes]
     named = np.flatnonzero(found)
     subjects = [names.known.get(same(subject), 0) for subject in events.texts("subject_id", named).to_pylist()]
     found[named[found[named] == np.array(subjects, dtype=np.int64)]] = 0

@@ -1,4 +1,4 @@
-"""Known events by column, in the order in which they are folded. Few texts are distinct, so most work is on numbers."""
+"""Known events by column, in the order in which they are folded. Few texts are distinct: most work is on numbers."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property

@@ -82,8 +82,15 @@ def fold(
     events: Iterable[ConsentEvent], use: str, commercial: bool, territories: Sequence[str], as_of: str
 ) -> Standing:
     """Fold one speaker's readable events. Closed anywhere in the territories is closed; a grant must cover all."""
+    return _fold(tuple(events), use, commercial, tuple(territories), as_of)
+
+
+@lru_cache(maxsize=65_536)  # among many files the same is said again and again
+def _fold(
+    events: tuple[ConsentEvent, ...], use: str, commercial: bool, territories: tuple[str, ...], as_of: str
+) -> Standing:
     ordered = sorted(events, key=lambda e: (e.recorded_at, ORDER[e.action], e.event_id))
-    places = _places(tuple(territories), frozenset([event.territory for event in ordered]))
+    places = _places(territories, frozenset([event.territory for event in ordered]))
     standing: dict[str, ConsentEvent] = {}
     for event in ordered:
         if _in_force(event, as_of) and covers(event, use, commercial):

@@ -7,51 +7,31 @@ speaks against its relatives (`relatives`).
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.catalog.ledger import ConsentEvent, event_table
+from pipeline.catalog.ledger import ConsentEvent
 from pipeline.catalog.tables import DECISIONS, STRINGS
 from pipeline.core.collection import no_collection
-from pipeline.rights.assets import Assets, Codes, combine, inventory_table
+from pipeline.rights.assets import Assets, Codes, combine
 from pipeline.rights.cases import Cases, place_of, spelled
 from pipeline.rights.consent import is_readable
-from pipeline.rights.findings import Finding, Purpose, Verdict
-from pipeline.rights.policy import Policy
+from pipeline.rights.findings import Finding, Verdict
 from pipeline.rights.reasons import Reason
 from pipeline.rights.relatives import inherit
 from pipeline.rights.ruling import Question, Ruling, Terms, cite, conclude, read_terms
-from pipeline.rights.subjects import Spans, Subjects
+from pipeline.rights.spans import Spans
+from pipeline.rights.subjects import Subjects
 from pipeline.rights.voices import hear
-
-
-def decide(
-    inventory: pd.DataFrame,
-    dataset_licences: Mapping[str, str],
-    events: Sequence[ConsentEvent],
-    purpose: Purpose,
-    policy: Policy,
-    as_of: str,
-    known_at: str,
-) -> pd.DataFrame:
-    """Decide every accepted file.
-
-    `inventory` holds the rows of tables.INVENTORY of all datasets concerned, with a `dataset` column; rejected
-    rows are not decided, but references to them are understood. `as_of` is the moment asked about, `known_at`
-    bounds what had been recorded by then (both RFC 3339 as core/moments.py writes them). Returns
-    tables.DECISIONS in the inventory's order.
-    """
-    question = Question(purpose, policy, as_of)
-    known = event_table([event for event in events if event.recorded_at <= known_at])
-    table = decide_table(inventory_table(inventory), dataset_licences, known, question)
-    return pd.DataFrame({name: table[name].to_pylist() for name in DECISIONS.names})
 
 
 def decide_table(
     inventory: pa.Table, dataset_licences: Mapping[str, str], known: pa.Table, question: Question
 ) -> pa.Table:
-    """The same on Arrow tables, for millions of assets and known events (ledger.read_event_table)."""
+    """Decide every accepted file of an inventory (tables.INVENTORY with `dataset`), see blocks.decide.
+
+    Returns tables.DECISIONS in the inventory's order.
+    """
     with no_collection():
         return Decisions(Assets(inventory), dataset_licences, known, question).table()
 
@@ -115,26 +95,27 @@ class Decisions:
 
     def inherited(self) -> dict[int, list[Finding]]:
         """What rows inherit from their relatives, worse than what is found on themselves."""
-        derived = self.assets.column("derived_from")
-        related = np.asarray(pc.not_equal(derived, ""))
+        some = np.array([bool(ruling.restrictions or ruling.terms) for ruling in self._rulings], dtype=bool)
+        derived = np.asarray(pc.not_equal(self.assets.column("derived_from"), ""))
+        passing, related = some[self._case[self._item]] | derived, derived.copy()
         for shared in (self.assets.identity.codes, self.assets.pixels.codes):
-            related |= (np.bincount(shared) > 1)[shared]
+            several = np.bincount(shared, minlength=len(shared)) > 1
+            related |= (several & (np.bincount(shared[passing], minlength=len(shared)) > 0))[shared]
         if not related.any():
             return {}
-        origins = {ref for row in self.assets.rows(np.flatnonzero(related)) for ref in row.derived_from}
-        resolved = self.assets.resolve(sorted(origins))
+        resolved = self.subjects.origins
         wanted = np.array(sorted({code for codes in resolved.values() for code in codes}), dtype=np.int64)
         numbers = np.flatnonzero(related | np.isin(self.assets.identity.codes, wanted))
-        rows = self.assets.rows(numbers)
-        rulings = self.rulings(numbers)
+        rulings = [self._rulings[case] for case in self._case[self._item[numbers]].tolist()]
         names = self.assets.identity.values
         identities = {ref: frozenset(names[code].as_py() for code in codes) for ref, codes in resolved.items()}
         missing = self._missing([reference for reference, codes in resolved.items() if not codes])
-        found = inherit(rows, rulings, missing, identities)
+        found = inherit(self.assets.rows(numbers), rulings, missing, identities)
+        sources = sorted({source for findings in found.values() for source, _ in findings})
+        spelling = dict(zip(sources, self._cases.identifiers(self._item[numbers[sources]]), strict=True))
         return {
-            int(numbers[place]): worse
+            int(numbers[place]): [finding for source, one in findings for finding in spelled([one], spelling[source])]
             for place, findings in found.items()
-            if (worse := [finding for finding in findings if finding.verdict > rulings[place].verdict])
         }
 
     def _missing(self, references: list[str]) -> dict[str, list[Finding]]:

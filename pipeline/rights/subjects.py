@@ -11,10 +11,11 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from pipeline.rights.assets import Assets, Codes, combine, parts, tidy
 from pipeline.rights.chronicle import Chronicle
+from pipeline.rights.references import fitting
+from pipeline.rights.spans import Spans, by_code
 from pipeline.rights.voices import same
 
 _KINDS = ("holder", "person", "dataset")
@@ -23,37 +24,17 @@ _NO_KIND = ""  # an unreadable event may be about a subject of any kind
 
 
 @dataclass(frozen=True)
-class Spans:
-    """Events by code: those of code i are `events[starts[i]:starts[i + 1]]`, in order."""
-
-    starts: Codes
-    events: Codes
-
-    @property
-    def some(self) -> NDArray[np.bool_]:
-        """Which codes have any."""
-        return np.diff(self.starts) > 0
-
-    def of_each(self, codes: Codes) -> tuple[Codes, Codes]:
-        """(number of the code in `codes`, event) for every event of each."""
-        lengths = np.diff(self.starts)[codes]
-        within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        return np.repeat(np.arange(len(codes)), lengths), self.events[np.repeat(self.starts[codes], lengths) + within]
-
-
-@dataclass(frozen=True)
 class Grouping:
     """Rows with the same dataset, holders and depicted people share the events about these."""
 
     of_row: Codes
-    datasets: list[str]
     holders: list[tuple[str, ...]]
     depicts: list[tuple[str, ...]]
     events: Spans
 
 
 class Subjects:
-    """The events about each row, named by their position in `events` (a ledger.event_table in the order of the fold)."""
+    """The events about each row, named by their position in `events`."""
 
     def __init__(self, assets: Assets, events: pa.Table) -> None:
         self._assets = assets
@@ -62,39 +43,47 @@ class Subjects:
         asset = np.asarray(pc.is_in(self._kinds, value_set=pa.array(["asset", _NO_KIND])))
         self._references = self._names.filter(asset)
         self._referring = self._positions[asset]
-        self.own, self.ambiguous = self._by_identity()
+        origins = list(
+            {origin for text in pc.unique(assets.column("derived_from")).to_pylist() for origin in parts(text)}
+        )
+        references = pa.concat_arrays([self._references, tidy(pa.array(origins, pa.string()))])
+        reference, identity = fitting(assets, references)
+        of_event = reference < len(self._references)
+        self.own, self.ambiguous = self._by_identity(reference[of_event], identity[of_event])
+        self.origins: dict[str, set[int]] = {origin: set() for origin in origins}  # which identities each fits
+        for number, code in zip(reference[~of_event].tolist(), identity[~of_event].tolist(), strict=True):
+            self.origins[origins[number - len(self._references)]].add(code)
 
-    def _by_identity(self) -> tuple[Spans, Spans]:
+    def _by_identity(self, reference: Codes, identity: Codes) -> tuple[Spans, Spans]:
         """Events that name one asset, and events whose reference fits several."""
-        coded = pc.dictionary_encode(self._references)
-        reference, identity = self._assets.fitting(coded.dictionary)
-        several = np.bincount(reference, minlength=len(coded.dictionary)) > 1
-        # join: event -> reference -> identities
-        order = np.argsort(reference, kind="stable")
-        starts = np.searchsorted(reference[order], np.arange(len(coded.dictionary) + 1))
-        codes = np.asarray(coded.indices, dtype=np.int64)
-        line, identities = Spans(starts, identity[order]).of_each(codes)
-        positions, many = self._referring[line], several[codes][line]
-        size = len(self._assets.identity.values)
-        return _by_code(identities[~many], positions[~many], size), _by_code(identities[many], positions[many], size)
+        many = (np.bincount(reference, minlength=len(self._references)) > 1)[reference]
+        position, size = self._referring[reference], len(self._assets.identity.values)
+        return by_code(identity[~many], position[~many], size), by_code(identity[many], position[many], size)
 
     @cached_property
     def groups(self) -> Grouping:
         """The rows by dataset, holders and depicted people, with the events about these."""
         columns = [self._assets.coded(name) for name in ("dataset", "holders", "depicts")]
         first, of_row = combine(*(column.codes for column in columns))
-        datasets, holders, depicts = (
-            column.values.take(pa.array(column.codes[first])).to_pylist() for column in columns
-        )
-        held, shown = [_people(text) for text in holders], [_people(text) for text in depicts]
+        people = [[_people(text) for text in column.values.to_pylist()] for column in columns]
+        heard = [self._about(kind, some) for kind, some in zip(("dataset", "holder", "person"), people, strict=True)]
+        codes = [column.codes[first].tolist() for column in columns]
         starts, events = array("q", [0]), array("q")
-        for dataset, some, others in zip(datasets, held, shown, strict=True):
-            subjects = [("dataset", same(dataset)), *(("holder", same(h)) for h in some)]
-            subjects += [("person", same(person)) for person in others]
-            events.extend(sorted({event for subject in subjects for event in self._by_subject.get(subject, ())}))
+        for group in zip(*codes, strict=True):
+            several = [found for one, code in zip(heard, group, strict=True) if (found := one[code])]
+            events.extend(several[0] if len(several) == 1 else sorted(set().union(*several)))
             starts.append(len(events))
         spans = Spans(np.array(starts, dtype=np.int64), np.array(events, dtype=np.int64))
-        return Grouping(of_row, datasets, held, shown, spans)
+        held, shown = ([some[code] for code in of] for some, of in zip(people[1:], codes[1:], strict=True))
+        return Grouping(of_row, held, shown, spans)
+
+    def _about(self, kind: str, names: list[tuple[str, ...]]) -> list[list[int]]:
+        """The events about each of some lists of people (or datasets)."""
+        index, found = self._by_subject, []
+        for some in names:
+            several = [index[kind, same(name)] for name in some if (kind, same(name)) in index]
+            found.append(several[0] if len(several) == 1 else sorted(set().union(*several)))
+        return found
 
     @cached_property
     def _by_subject(self) -> dict[tuple[str, str], list[int]]:
@@ -148,9 +137,3 @@ def mentioned(note: str) -> set[str]:
 def _people(text: str) -> tuple[str, ...]:
     """The people of a joined list, each once whatever the spelling."""
     return tuple({same(person): person for person in reversed(parts(text))}.values())[::-1]
-
-
-def _by_code(codes: Codes, events: Codes, size: int) -> Spans:
-    order = np.lexsort((events, codes))
-    return Spans(np.searchsorted(codes[order], np.arange(size + 1)), events[order])
-

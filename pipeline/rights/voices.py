@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from pipeline.catalog.ledger import ConsentEvent
 
@@ -54,6 +55,7 @@ def hear(
     return voices
 
 
+@lru_cache(maxsize=65_536)
 def same(name: str) -> str:
     """Names are compared without regard to case and outer spaces."""
     return name.strip().casefold()

@@ -18,7 +18,7 @@ from pipeline.core.digests import sha256
 from pipeline.core.settings import DuplicateSettings
 from pipeline.core.shards import write_table
 from pipeline.core.workspace import Workspace
-from pipeline.rights.decision import decide
+from pipeline.rights.blocks import decide
 from pipeline.rights.findings import parse_purpose
 from pipeline.rights.policy import Policy
 from pipeline.rights.selection import select

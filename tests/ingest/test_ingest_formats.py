@@ -22,7 +22,7 @@ from pipeline.core.errors import ImprimaturError
 from pipeline.core.settings import DatasetSettings, WorkSettings
 from pipeline.core.workspace import Workspace
 from pipeline.ingest import ingest_dataset
-from pipeline.rights.decision import decide
+from pipeline.rights.blocks import decide
 from pipeline.rights.findings import Purpose
 from pipeline.rights.policy import load_policy
 from tests.ingest.same_set import (

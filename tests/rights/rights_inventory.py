@@ -7,7 +7,7 @@ import pandas as pd
 
 from pipeline.catalog.ledger import ConsentEvent
 from pipeline.catalog.tables import INVENTORY
-from pipeline.rights.decision import decide
+from pipeline.rights.blocks import decide
 from pipeline.rights.findings import parse_purpose
 from pipeline.rights.policy import Policy
 

@@ -207,6 +207,15 @@ def test_derivatives_inherit_from_every_ancestor() -> None:
     assert decisions(circle)["decision"].tolist() == ["allow", "allow"]
 
 
+def test_a_picture_identical_to_a_derivative_inherits_with_it() -> None:
+    rows = [
+        row("origin", holders=["ada"], licence="CC-BY-4.0"),
+        row("made", licence="CC0-1.0", derived_from=["origin"], pixels="same"),
+        row("twin", licence="CC0-1.0", pixels="same"),
+    ]
+    assert decisions(rows, [event("1", "withdraw")])["decision"].tolist() == ["deny"] * 3
+
+
 def test_an_origin_that_is_not_here_is_reviewed_and_its_withdrawal_still_counts() -> None:
     derived = row("b", licence="CC0-1.0", derived_from=["lost"])
     assert answer(derived) == ("review", ["RELATIVE_UNKNOWN"])

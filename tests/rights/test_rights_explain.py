@@ -12,7 +12,7 @@ from pipeline.catalog.ledger import ConsentEvent, append_events
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.workspace import Workspace
 from pipeline.rights.assets import inventory_table
-from pipeline.rights.decision import decide
+from pipeline.rights.blocks import decide
 from pipeline.rights.explain import Explanation, explain, in_words
 from pipeline.rights.findings import parse_purpose
 from pipeline.rights.inquiry import Inquiry

@@ -23,7 +23,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.credentials import sdk
 from pipeline.credentials.identity import Identity, ensure_identity
 from pipeline.ingest import ingest_dataset
-from pipeline.rights.decision import decide
+from pipeline.rights.blocks import decide
 from pipeline.rights.findings import parse_purpose
 from pipeline.rights.policy import Policy
 

@@ -11,7 +11,7 @@ from pipeline.core.settings import WorkSettings, load_job
 from pipeline.core.shards import read_table
 from pipeline.core.workspace import Workspace
 from pipeline.ingest import ingest_dataset
-from pipeline.rights.decision import decide
+from pipeline.rights.blocks import decide
 from pipeline.rights.events import read_event_file
 from pipeline.rights.findings import parse_purpose
 from pipeline.rights.policy import Policy
