@@ -59,7 +59,7 @@ PEERS = {"mlp_vae": mlp_vae, "dcgan": dcgan}
 OURS: dict[str, dict[str, Any]] = {
     "vae": {"kind": "vae"},
     "gan": {"kind": "gan"},
-    "flow_matching": {"kind": "flow_matching", "width": 48, "batch_size": 64},
+    "flow_matching": {"kind": "flow_matching", "batch_size": 32},
 }
 SHOWN = {
     "mlp_vae": "VAE of pytorch/examples",
@@ -68,7 +68,7 @@ SHOWN = {
     "gan": "our GAN over latents",
     "flow_matching": "our flow matching",
 }
-GUIDANCE = {"vae": 1.5, "gan": 1.0, "flow_matching": 1.0}
+GUIDANCE = {"vae": 1.5, "gan": 1.0, "flow_matching": 1.5}
 
 
 def ours(name: str, pixels: Pixels, labels: NDArray[np.uint8], seconds: float, folder: Path) -> float:

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from pipeline.core.settings import ModelSettings
 from pipeline.generators.adversarial import critic_loss, maker_loss
 from pipeline.generators.protocol import Generator, Objective, Stage
-from pipeline.generators.vae import Autoencoder
+from pipeline.generators.vae import Autoencoder, looker
 
-AUTOENCODER_SHARE = 0.78  # of the budget: the players take far longer to settle than a flow does
+ADVERSARIAL_SHARE = 0.21  # of the budget: the players take far longer to settle than a flow does
 GAMMA = 1.0  # weight of the gradient penalties
 
 
@@ -68,36 +68,34 @@ class Critic(nn.Module):
 class LatentGAN(Generator):
     """Autoencoder, then generator against discriminator over its latents."""
 
-    training_only = ("discriminator",)
+    training_only = ("discriminator", "looker")
 
     def __init__(self, settings: ModelSettings, classes: int) -> None:
         super().__init__()
         self.settings = settings
         self.autoencoder = Autoencoder(settings)
+        self.looker = looker(settings, classes)
         self.noise_shape = (self.autoencoder.latent,)
         size = self.autoencoder.latent
         self.generator = Maker(size, 4 * settings.width, classes)
         self.discriminator = Critic(size, 4 * settings.width, classes)
 
     def stages(self) -> tuple[Stage, ...]:
-        """The autoencoder, then the two players."""
+        """The autoencoder with its texture, then the two players over its latents."""
         rate = self.settings.learning_rate / 2
         critic = Objective("discriminator", (self.discriminator,), self._critic_loss, rate, (0.0, 0.95), 0.0)
         maker = Objective("generator", (self.generator,), self._maker_loss, rate, (0.0, 0.95), 0.0)
-        batch = self.settings.batch_size
-        return (
-            Stage("autoencoder", AUTOENCODER_SHARE, batch, (self.autoencoder.objective(),)),
-            Stage(
-                "adversarial",
-                1 - AUTOENCODER_SHARE,
-                2 * batch,
-                (critic, maker),
-                self.autoencoder.encode_all,
-                anneal_from=0.4,
-                last_rate=0.02,
-                mixed_precision=False,
-            ),
+        players = Stage(
+            "adversarial",
+            ADVERSARIAL_SHARE,
+            2 * self.settings.batch_size,
+            (critic, maker),
+            self.autoencoder.encode_all,
+            anneal_from=0.4,
+            last_rate=0.02,
+            mixed_precision=False,
         )
+        return (*self.autoencoder.stages(self.looker, 1 - ADVERSARIAL_SHARE), players)
 
     def _pair(self, codes: Tensor, labels: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
         real = self.autoencoder.draw(codes, random)

@@ -91,6 +91,8 @@ class TimeAndClass(nn.Module):
 class ConditionalMLP(nn.Module):
     """Residual blocks over a vector, modulated by time and class (FiLM)."""
 
+    predicts_velocity = False
+
     def __init__(self, size: int, width: int, depth: int, classes: int) -> None:
         super().__init__()
         self.embed = TimeAndClass(classes, width)
@@ -116,6 +118,8 @@ class ConditionalMLP(nn.Module):
 
 class UNet(nn.Module):
     """A small class- and time-conditional U-Net with attention at its lowest resolution."""
+
+    predicts_velocity = False  # else its output is the image itself
 
     def __init__(self, channels: int, widths: list[int], depth: int, classes: int) -> None:
         super().__init__()

@@ -27,7 +27,7 @@ from pipeline.generators.protocol import Generator, Objective, Stage
 THREADS = 2
 PLAN = "plan.json"
 TOLERANCE = 0.05  # by which a stage may miss its budget before it is planned anew
-PROBE_SHARE = 0.015  # of the budget, for one number format of one stage
+PROBE_SHARE = 0.008  # of the budget, for one number format of one stage
 WARM_UP = 0.03  # fraction of a stage's steps
 
 Clock = Callable[[], float]  # seconds

@@ -1,7 +1,7 @@
 """A convolutional VAE with the analytic decoder variance of sigma-VAE (Rybkin et al. 2021) and a learned prior.
 
 A plain VAE's weakness is its prior, not its decoder (Dai & Wipf 2019): a second stage learns the latents' true
-distribution, class by class, by flow matching.
+distribution, class by class, by flow matching. What the decoder blurs, it is taught to draw by a CNN (texture.py).
 """
 
 from collections.abc import Iterable
@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.core.settings import ModelSettings
+from pipeline.generators.classifier import Classifier
 from pipeline.generators.flow_matching import flow_loss, integrate, patch_side, vary
 from pipeline.generators.layers import ConditionalMLP, ResidualBlock, halvings, multiple_of_eight
 from pipeline.generators.protocol import Generator, Objective, Stage
+from pipeline.generators.texture import texture_stages
 
-AUTOENCODER_SHARE = 0.85  # of the budget; the rest goes to the prior
+PRIOR_SHARE = 0.12  # of the budget
 
 
 class Autoencoder(nn.Module):
@@ -42,9 +44,13 @@ class Autoencoder(nn.Module):
         self.mean: Tensor
         self.scale: Tensor
 
-    def objective(self) -> Objective:
-        """The evidence lower bound."""
-        return Objective("elbo", (self.encoder, self.decoder), self._loss, self.settings.learning_rate)
+    def stages(self, looker: Classifier, share: float) -> tuple[Stage, ...]:
+        """The evidence lower bound, then texture by the eyes of `looker`; together a `share` of the budget."""
+        rate, batch = self.settings.learning_rate, self.settings.batch_size
+        bound = Objective("elbo", (self.encoder, self.decoder), self._loss, rate)
+        texture = texture_stages(looker, self.encoder, self.decoder, batch, rate)
+        taken = sum(stage.share for stage in texture)
+        return (Stage("autoencoder", share - taken, batch, (bound,)), *texture)
 
     def _loss(self, images: Tensor, _labels: Tensor, random: torch.Generator) -> Tensor:
         """Negative evidence lower bound per pixel, with the decoder variance at its optimum, the mean error."""
@@ -83,26 +89,30 @@ class Autoencoder(nn.Module):
         return (images / 2 + 0.5).clamp(0, 1)
 
 
+def looker(settings: ModelSettings, classes: int) -> Classifier:
+    """The CNN by whose eyes the decoder is tuned; its class names do not matter."""
+    return Classifier(settings.channels, [str(number) for number in range(classes)])
+
+
 class VAE(Generator):
     """Autoencoder, then a class-conditional flow over its latents as the prior."""
 
     euler_steps = 24
+    training_only = ("looker",)
 
     def __init__(self, settings: ModelSettings, classes: int) -> None:
         super().__init__()
         self.settings = settings
         self.autoencoder = Autoencoder(settings)
         self.noise_shape = (self.autoencoder.latent,)
+        self.looker = looker(settings, classes)
         self.prior = ConditionalMLP(self.autoencoder.latent, 5 * multiple_of_eight(settings.width), 4, classes)
 
     def stages(self) -> tuple[Stage, ...]:
-        """The autoencoder, then the prior over its latents."""
+        """The autoencoder with its texture, then the prior over its latents."""
         prior = Objective("prior", (self.prior,), self._prior_loss, self.settings.learning_rate)
-        batch = self.settings.batch_size
-        return (
-            Stage("autoencoder", AUTOENCODER_SHARE, batch, (self.autoencoder.objective(),)),
-            Stage("prior", 1 - AUTOENCODER_SHARE, batch, (prior,), self.autoencoder.encode_all),
-        )
+        over_latents = Stage("prior", PRIOR_SHARE, self.settings.batch_size, (prior,), self.autoencoder.encode_all)
+        return (*self.autoencoder.stages(self.looker, 1 - PRIOR_SHARE), over_latents)
 
     def _prior_loss(self, codes: Tensor, labels: Tensor, random: torch.Generator) -> Tensor:
         return flow_loss(self.prior, self.autoencoder.draw(codes, random), labels, random)

@@ -1,12 +1,13 @@
 """The flow's integration: Euler and midpoint rule reach the same end, the midpoint rule in fewer steps."""
 
+import pytest
 import torch
 
 from pipeline.generators.flow_matching import integrate, vary
 from pipeline.generators.layers import ConditionalMLP
 
 
-def network() -> ConditionalMLP:
+def network(velocity: bool = False) -> ConditionalMLP:
     """A small network whose last layer, zero at the start of training, says something."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -14,26 +15,30 @@ def network() -> ConditionalMLP:
         for parameter in made.parameters():
             torch.nn.init.normal_(parameter, std=0.4)
         made.embed.frequencies.mul_(0.002)  # untrained answers to fast sinusoids would be noise in time
+    made.predicts_velocity = velocity
     return made.requires_grad_(False)
 
 
-def test_the_midpoint_rule_comes_nearer_in_as_many_steps() -> None:
+@pytest.mark.parametrize("velocity", [False, True])
+def test_the_midpoint_rule_comes_nearer_in_as_many_steps(velocity: bool) -> None:
     noise, labels = torch.randn(32, 6, generator=torch.Generator().manual_seed(1)), torch.arange(32) % 3
-    exact = integrate(network(), noise, labels, 1.5, 2_000)
-    assert torch.allclose(integrate(network(), noise, labels, 1.5, 1_000, "midpoint"), exact, atol=0.05)
+    exact = integrate(network(velocity), noise, labels, 1.5, 2_000)
+    assert torch.allclose(integrate(network(velocity), noise, labels, 1.5, 1_000, "midpoint"), exact, atol=0.05)
     euler, midpoint = (
-        (integrate(network(), noise, labels, 1.5, 16, solver) - exact).abs().mean()
+        (integrate(network(velocity), noise, labels, 1.5, 16, solver) - exact).abs().mean()
         for solver in ("euler", "midpoint")
     )
     assert midpoint < euler
 
 
-def test_a_variation_of_full_strength_is_an_image_from_noise_alone() -> None:
+@pytest.mark.parametrize("velocity", [False, True])
+def test_a_variation_of_full_strength_is_an_image_from_noise_alone(velocity: bool) -> None:
     noise, labels = torch.randn(8, 6, generator=torch.Generator().manual_seed(1)), torch.zeros(8, dtype=torch.int64)
     data = torch.ones(8, 6)
     assert torch.allclose(
-        vary(network(), data, noise, labels, 1.0, 1.0, 12), integrate(network(), noise, labels, 1.0, 12)
+        vary(network(velocity), data, noise, labels, 1.0, 1.0, 12),
+        integrate(network(velocity), noise, labels, 1.0, 12),
     )
-    weak = vary(network(), data, noise, labels, 0.05, 1.0, 12)
-    strong = vary(network(), data, noise, labels, 0.9, 1.0, 12)
+    weak = vary(network(velocity), data, noise, labels, 0.05, 1.0, 12)
+    strong = vary(network(velocity), data, noise, labels, 0.9, 1.0, 12)
     assert weak.std(dim=0).mean() < strong.std(dim=0).mean()
