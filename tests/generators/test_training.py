@@ -269,3 +269,22 @@ def test_ten_images_train_and_say_how_little_that_means(tmp_path: Path) -> None:
     data = striped_set(count=10)
     model = train(tiny("gan"), data, merkle_root(data.assets), tmp_path)
     assert "too few to measure" in model.metrics["evaluation"]["warnings"][0]
+
+
+def test_a_collapsed_gan_is_refused(tmp_path: Path) -> None:
+    """A GAN in pixels that has hardly learnt anything draws one blob a class."""
+    data = striped_set(count=600)
+    with pytest.raises(ImprimaturError, match="the GAN collapsed"):
+        train(tiny("pixel_gan", steps=1, batch_size=64), data, merkle_root(data.assets), tmp_path)
+    assert not is_trained(tmp_path)
+
+
+def test_losses_are_also_curves_for_tensorboard(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    data = striped_set()
+    train(tiny("flow_matching"), data, merkle_root(data.assets), tmp_path)
+    curves = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
+    drawn = [(event.step, event.value) for event in curves.Scalars("flow/velocity")]
+    assert drawn == [(line["step"], pytest.approx(line["velocity"], rel=1e-6)) for line in logged]
