@@ -58,7 +58,7 @@ def idx(name: str) -> Pixels:
 PEERS = {"mlp_vae": mlp_vae, "dcgan": dcgan}
 OURS: dict[str, dict[str, Any]] = {
     "vae": {"kind": "vae"},
-    "gan": {"kind": "gan"},
+    "gan": {"kind": "gan", "width": 40},
     "flow_matching": {"kind": "flow_matching", "batch_size": 32},
 }
 SHOWN = {

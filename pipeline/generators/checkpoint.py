@@ -29,7 +29,7 @@ class Progress:
     plan: Plan
     stage: int = 0
     step: int = 0  # of the stage: the next one to take
-    seconds: float = 0.0  # that the stage has taken, without steps that a stopped run lost
+    seconds: float = 0.0  # that the stages have taken, without steps that a stopped run lost
 
 
 def save_checkpoint(path: Path, progress: Progress) -> None:

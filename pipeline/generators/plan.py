@@ -69,16 +69,18 @@ class Plan:
         return self.stages[0].dtype
 
     def revised(self, number: int, step: int, spent: float, pace: float) -> "Plan":
-        """The plan from `step` of stage `number` on, `spent` seconds into it at `pace` seconds a step."""
+        """The plan from `step` of stage `number` on, `spent` seconds into the training, at `pace` seconds a step.
+
+        What an earlier stage took beyond its seconds is taken off this one.
+        """
         stage = self.stages[number]
-        total = stage.steps_at(step)
-        if (
-            stage.seconds is None
-            or step >= total
-            or abs(spent + (total - step) * pace - stage.seconds) <= TOLERANCE * stage.seconds
-        ):
+        planned = stage.steps_at(step)
+        if stage.seconds is None or step >= planned:
             return self
-        total = max(step + round((stage.seconds - spent) / pace), step, stage.least)
+        left = sum(each.seconds or 0.0 for each in self.stages[: number + 1]) - spent
+        total = max(step + round(left / pace), step, stage.least)
+        if total == planned or abs((planned - step) * pace - left) <= TOLERANCE * stage.seconds:
+            return self
         stages = list(self.stages)
         stages[number] = replace(stage, revisions=(*stage.revisions, (step, total)))
         return replace(self, stages=tuple(stages))

@@ -118,7 +118,7 @@ def train(
             if resumed[1] and number == resumed[0]:
                 restore_checkpoint(folder / CHECKPOINT, state)
             else:
-                state.step, state.seconds = 0, 0.0
+                state.step = 0
             with out_of_memory_named(stage.batch_size):
                 _run_stage(stage, run)
             state.model.load_state_dict(_averaged(state, stage), strict=False)
@@ -200,6 +200,7 @@ def _run_stage(stage: Stage, run: Run) -> None:
         if run.now() - saved > CHECKPOINT_SECONDS:
             saved = _keep(run, saved, since)
             since = state.step
+    _spent(run, saved)
 
 
 def _copies(stage: Stage, run: Run, steps: int) -> bool:
@@ -220,7 +221,7 @@ def _copies(stage: Stage, run: Run, steps: int) -> bool:
 
 
 def _spent(run: Run, since: float) -> float:
-    """Count the seconds `since` then towards the stage's budget; the time now."""
+    """Count the seconds `since` then towards the budget; the time now."""
     now = run.now()
     run.state.seconds += now - since
     return now
