@@ -12,6 +12,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 _NEXT_MARKER = re.compile(rb"\xff+([^\x00\xff])")
+_SAYING = re.compile(rb"\xff[\xd8\xe0-\xfe]")  # SOI, APPn, COM and the reserved markers between them
 _END, _SCAN = 0xD9, 0xDA
 _RESTARTS = range(0xD0, 0xD8)
 # what may stand between or after scans: DHT, DAC, DQT, DNL, DRI, APPn, COM
@@ -55,11 +56,7 @@ def outside_scans(data: bytes) -> bytes:
     position = 2
     while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] != b"\xda":
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    scans = np.frombuffer(data, np.uint8)[position + 2 :]
-    if not scans.size:
-        return data
-    markers = scans[1:][scans[:-1] == 0xFF]
-    if ((markers >= 0xE0) & (markers != 0xFF) | (markers == 0xD8)).any():
+    if position + 2 >= len(data) or _SAYING.search(data, position + 2):
         return data
     end = data.find(b"\xff\xd9", position)
     return data if end < 0 else data[:position] + data[end:]
