@@ -55,11 +55,11 @@ class Assets:
 
     def __init__(self, table: pa.Table) -> None:
         self.size = table.num_rows
-        self.identity = _coded(_or_number(first_filled(_texts(table["asset"]), _texts(table["sha256"]))))
-        self.pixels = _coded(_or_number(first_filled(_texts(table["pixels"]))))
+        self.identity = _coded(_or_number(first_filled(filled(table["asset"]), filled(table["sha256"]))))
+        self.pixels = _coded(_or_number(first_filled(filled(table["pixels"]))))
         self.accepted = np.asarray(pc.equal(table["status"], "accepted"))
         self.holders: pa.ListArray = _whole(table["holders"].cast(pa.list_(pa.string())))
-        self._columns = {name: _texts(table[name]) for name in _KEPT} | {name: _joined(table[name]) for name in LISTS}
+        self._columns = {name: filled(table[name]) for name in _KEPT} | {name: _joined(table[name]) for name in LISTS}
 
     def column(self, name: str) -> pa.StringArray:
         """A column as texts; lists are joined."""
@@ -147,8 +147,10 @@ def combine(*codes: Codes) -> tuple[Codes, Codes]:
     return first, combined
 
 
-def _texts(column: pa.ChunkedArray) -> pa.StringArray:
-    return pc.fill_null(_whole(column.cast(pa.string())), "")
+def filled(column: pa.ChunkedArray) -> pa.StringArray:
+    """A column in one piece, "" where it has nothing."""
+    whole = _whole(column.cast(pa.string()))
+    return pc.fill_null(whole, "") if whole.null_count else whole
 
 
 def _joined(column: pa.ChunkedArray) -> pa.StringArray:
@@ -156,7 +158,9 @@ def _joined(column: pa.ChunkedArray) -> pa.StringArray:
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    if isinstance(column, pa.ChunkedArray):
+        return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+    return column
 
 
 def first_filled(*columns: pa.StringArray) -> pa.StringArray:

@@ -8,6 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -22,14 +23,17 @@ from scipy.sparse.csgraph import connected_components
 from pipeline.catalog.ledger import ConsentEvent, event_table
 from pipeline.catalog.tables import DECISIONS
 from pipeline.core.work import Job, Result, mapper, raise_failures
-from pipeline.rights.assets import Codes, first_filled, inventory_table, is_digest, tidy
+from pipeline.rights.assets import Codes, filled, first_filled, inventory_table, tidy
 from pipeline.rights.decision import decide_table
 from pipeline.rights.findings import Purpose
+from pipeline.rights.licences import normalise
 from pipeline.rights.policy import Policy
 from pipeline.rights.ruling import Question
 
 BLOCK = 1_000_000  # rows at least; a worker takes about two gigabytes for them
+_NOTHING: Job = {}
 _ALL, _NONE = -1, -2  # an event may concern every block, or none
+_DIGEST = 64  # characters of a digest, which are random enough to be numbers
 _PIXELS = np.uint64(0x9E3779B97F4A7C15)  # tells digests of pixels from those of bytes
 
 
@@ -75,14 +79,14 @@ def decide_blocks(
     with tempfile.TemporaryDirectory(prefix="imprimatur-") as folder, mapper("processes", cores) as parallel_map:
         blocks = enumerate(split(inventory, known, size))
         jobs = (_write(Path(folder, str(number)), block, dataset_licences, question) for number, block in blocks)
-        done = raise_failures(parallel_map(_decide, jobs))
+        begin = [_NOTHING] * cores  # workers start while the first block is made
+        done = filter(None, raise_failures(parallel_map(_decide, chain(begin, jobs))))
         together = pa.concat_tables([feather.read_table(result["decisions"]) for result in done]).combine_chunks()
     return together.drop_columns("row").take(pc.sort_indices(together["row"]))
 
 
 def split(inventory: pa.Table, events: pa.Table, size: int) -> Iterator[Block]:
     """The blocks of an inventory (as for decide_table), each of `size` rows or more, but for the last."""
-    inventory, events = inventory.combine_chunks(), events.combine_chunks()
     row, number = _names(inventory)
     name, names = pd.factorize(number)
     component, _ = pd.factorize(_joined(row, name, inventory.num_rows))  # by first row: neighbours stay together
@@ -90,24 +94,26 @@ def split(inventory: pa.Table, events: pa.Table, size: int) -> Iterator[Block]:
     of_name = np.full(len(names) + 1, _NONE)  # the last is that of no name
     of_name[name] = of_row[row]
     of_event = _blocks_of(events, names, of_name)
-    for block in np.unique(of_row):
-        rows, concerned = np.flatnonzero(of_row == block), np.isin(of_event, [block, _ALL])
-        yield Block(rows, inventory.take(pa.array(rows)), events.filter(pa.array(concerned)))
+    for block in range(int(of_row.max()) + 1):
+        of_block, concerned = of_row == block, (of_event == block) | (of_event == _ALL)
+        yield Block(
+            np.flatnonzero(of_block), inventory.filter(pa.array(of_block)), events.filter(pa.array(concerned))
+        )
 
 
 def _names(inventory: pa.Table) -> tuple[Codes, NDArray[np.uint64]]:
     """(row, number of a name) for all by which an event or an origin may mean it: digest, key, its own origins."""
     every = np.arange(inventory.num_rows)
-    origins = _whole(inventory["derived_from"]).cast(pa.list_(pa.string()))
-    digests = first_filled(_texts(inventory["asset"]), _texts(inventory["sha256"]))
+    origins = inventory["derived_from"].combine_chunks().cast(pa.list_(pa.string()))
+    digests = first_filled(filled(inventory["asset"]), filled(inventory["sha256"]))
     columns = [
         (every, pc.fill_null(digests, "")),
-        (every, _texts(inventory["key"])),
+        (every, filled(inventory["key"])),
         (np.asarray(pc.list_parent_indices(origins)), tidy(pc.fill_null(origins.flatten(), ""))),
     ]
     columns += [_after_colon(rows, texts) for rows, texts in columns[1:]]
     numbered = [(rows, _numbers(texts)) for rows, texts in columns]
-    numbered.append((every, np.where(pixels := _numbers(_texts(inventory["pixels"])), pixels ^ _PIXELS, 0)))
+    numbered.append((every, np.where(pixels := _numbers(filled(inventory["pixels"])), pixels ^ _PIXELS, 0)))
     row, number = (np.concatenate(parts) for parts in zip(*numbered, strict=True))
     return row[number != 0], number[number != 0]
 
@@ -124,11 +130,11 @@ def _joined(row: Codes, name: Codes, size: int) -> Codes:
 
 def _blocks_of(events: pa.Table, names: NDArray[np.uint64], of_name: Codes) -> Codes:
     """The block of each event: _ALL where it names no asset, _NONE where no row fits."""
-    references, known = tidy(_texts(events["subject_id"])), pd.Index(names)
+    references, known = tidy(filled(events["subject_id"])), pd.Index(names)
     found = of_name[known.get_indexer(pd.Index(_numbers(references)))]
     rest, keys = _after_colon(np.flatnonzero(found == _NONE), references.filter(pa.array(found == _NONE)))
     found[rest] = of_name[known.get_indexer(pd.Index(_numbers(keys)))]
-    elsewhere = pc.or_(pc.not_equal(_texts(events["subject_type"]), "asset"), pc.equal(references, ""))
+    elsewhere = pc.or_(pc.not_equal(filled(events["subject_type"]), "asset"), pc.equal(references, ""))
     return np.where(elsewhere, _ALL, found)
 
 
@@ -140,24 +146,16 @@ def _after_colon(rows: Codes, texts: pa.StringArray) -> tuple[Codes, pa.StringAr
 
 def _numbers(texts: pa.StringArray) -> NDArray[np.uint64]:
     """A number for each text, 0 for none. Different texts may share one: that only joins what could be apart."""
-    digest = np.asarray(is_digest(texts))
+    length = np.asarray(pc.binary_length(texts))
     numbers = np.zeros(len(texts), np.uint64)
-    if digest.any():
-        words = np.frombuffer(texts.filter(digest).buffers()[2], np.uint64).reshape(-1, 8)
-        numbers[digest] = words[:, 0] * _PIXELS ^ words[:, 1]  # half of its bits
-    other = np.flatnonzero(~digest & np.asarray(pc.not_equal(texts, "")))
-    if len(other):
-        objects = texts.take(pa.array(other)).to_numpy(zero_copy_only=False)
-        numbers[other] = pd.util.hash_array(objects, categorize=False)
+    if (long := length == _DIGEST).any():
+        digests = pa.concat_arrays([texts.filter(pa.array(long))])  # in a buffer of its own
+        words = np.frombuffer(digests.buffers()[2], np.uint64, len(digests) * _DIGEST // 8).reshape(-1, _DIGEST // 8)
+        numbers[long] = words[:, 0] * _PIXELS ^ words[:, 1]
+    if len(short := np.flatnonzero(~long & (length > 0))):
+        objects = texts.take(pa.array(short)).to_numpy(zero_copy_only=False)
+        numbers[short] = pd.util.hash_array(objects, categorize=False)
     return numbers
-
-
-def _texts(column: pa.ChunkedArray) -> pa.StringArray:
-    return pc.fill_null(_whole(column).cast(pa.string()), "")
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _write(path: Path, block: Block, dataset_licences: Mapping[str, str], question: Question) -> Job:
@@ -170,6 +168,9 @@ def _write(path: Path, block: Block, dataset_licences: Mapping[str, str], questi
 
 
 def _decide(job: Job) -> Result:
+    if not job:
+        normalise("MIT")  # reads the list of licences
+        return {}
     path = Path(job["folder"])
     inventory, events = (feather.read_table(path / name, memory_map=True) for name in ("inventory", "events"))
     decided = decide_table(inventory, job["licences"], events, job["question"])
