@@ -94,7 +94,7 @@ def split(inventory: pa.Table, events: pa.Table, size: int) -> Iterator[Block]:
     of_name = np.full(len(names) + 1, _NONE)  # the last is that of no name
     of_name[name] = of_row[row]
     of_event = _blocks_of(events, names, of_name)
-    for block in range(int(of_row.max()) + 1):
+    for block in np.unique(of_row):
         of_block, concerned = of_row == block, (of_event == block) | (of_event == _ALL)
         yield Block(
             np.flatnonzero(of_block), inventory.filter(pa.array(of_block)), events.filter(pa.array(concerned))
