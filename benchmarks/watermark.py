@@ -17,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from watermark_images import HALVES, images
+from watermark_images import SETS, images
 
 from pipeline.credentials import watermark
 
@@ -155,11 +155,11 @@ def _back(rgb: Pixels, shape: tuple[int, ...]) -> Pixels:
     return np.asarray(Image.fromarray(rgb).resize((shape[1], shape[0]), BICUBIC))
 
 
-def measured(method: Ours | InvisibleWatermark | BlindWatermark, half: str, side: int, changes: list[str]) -> None:
+def measured(method: Ours | InvisibleWatermark | BlindWatermark, chosen: str, side: int, changes: list[str]) -> None:
     read: dict[str, list[bool]] = {name: [] for name in changes}
     decoding = dict.fromkeys(changes, 0.0)
     quality, failed, embedding = [], [], 0.0
-    for number, (name, rgb) in enumerate(images(half, side)):
+    for number, (name, rgb) in enumerate(images(chosen, side)):
         payload = (number * 2_654_435_761 + side) % 2**32
         start = time.process_time()
         marked = method.embed(rgb, payload)
@@ -173,7 +173,7 @@ def measured(method: Ours | InvisibleWatermark | BlindWatermark, half: str, side
             if not read[change][-1]:
                 failed.append(f"{name} ({change})")
     count = len(quality)
-    print(f"\n{method.name}, {side} px, {half}, {count} images; embedding {embedding / count * 1e3:.1f} ms")
+    print(f"\n{method.name}, {side} px, {chosen}, {count} images; embedding {embedding / count * 1e3:.1f} ms")
     print(f"PSNR least {min(quality):.1f}, median {np.median(quality):.1f}, mean {np.mean(quality):.1f} dB")
     for change in changes:
         print(f"  {np.mean(read[change]):.3f}  {decoding[change] / count * 1e3:7.1f} ms  {change}")
@@ -184,14 +184,14 @@ def measured(method: Ours | InvisibleWatermark | BlindWatermark, half: str, side
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--sizes", nargs="+", type=int, default=[512, 256, 128, 64])
-    parser.add_argument("--halves", nargs="+", choices=HALVES, default=HALVES)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=SETS)
     parser.add_argument("--without-peers", action="store_true")
     parser.add_argument("--without-ours", action="store_true")
     args = parser.parse_args()
     for side in args.sizes:
-        for half in args.halves if not args.without_ours else []:
+        for chosen in args.sets if not args.without_ours else []:
             watermark.extract(watermark.embed(np.full((side, side, 3), 99, np.uint8), 1, KEY)[0][1:, 1:], KEY)  # warm
-            measured(Ours(), half, side, list(CHANGES))
+            measured(Ours(), chosen, side, list(CHANGES))
         if not args.without_peers:
             peers = [BlindWatermark()]
             if side >= 256:  # "image too small, should be larger than 256x256"

@@ -7,7 +7,7 @@ above each score is compared with the bound's tail, and the CRC's fit among word
 """
 
 import argparse
-from math import exp
+from math import log
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +46,7 @@ def words(count: int) -> None:
     """Soft bits of unmarked drawings under one key a drawing, scrambled anew for each word."""
     random = np.random.default_rng(0)
     scores, low_fits, high_fits = np.empty(count), np.empty(count, bool), np.empty(count, bool)
+    chances = np.empty(count)
     soft = np.empty(0, np.float32)
     for number in range(count):
         if number % 1000 == 0:
@@ -54,13 +55,15 @@ def words(count: int) -> None:
             soft = soft_bits(plane, chips(number.to_bytes(8, "big"), grid))
         signs = random.integers(0, 2, code.CODED_BITS).astype(np.float32) * 2 - 1
         word, scores[number] = code.likeliest(soft * signs)
+        chances[number] = code.WORD_BITS * log(2) + code.log_chance(soft, scores[number])
         value = int.from_bytes(np.packbits(word).tobytes(), "big")
         expected = int.from_bytes(np.packbits(code.word_of(value >> 16)).tobytes(), "big")
         low_fits[number], high_fits[number] = (value ^ expected) & 0xFF == 0, (value ^ expected) & 0xFF00 == 0
-    print(f"\n{count} decodings of unmarked soft bits; highest score {scores.max():.2f}, accepted {code.LEAST_SCORE}")
-    for least in (7.5, 8.0, 8.5, 9.0):
-        bound = min(1.0, 2.0**code.WORD_BITS * exp(-(least**2) / 2))  # of all words, also those whose CRC is wrong
-        print(f"  score >= {least}: {np.mean(scores >= least):.1e} seen, bound {bound:.1e}")
+    print(f"\n{count} decodings of unmarked soft bits; highest score {scores.max():.2f}, CRC or not")
+    for bound in (1e-1, 1e-2, 1e-3, 1e-4):  # of all 2^48 words, also those whose CRC is wrong
+        print(f"  as good as the bound gives {bound:.0e} of them: {np.mean(chances <= log(bound)):.1e} seen")
+    accepted = log(code.LOOK_CHANCE) + (code.WORD_BITS - code.PAYLOAD_BITS) * log(2)
+    print(f"  as good as is accepted ({np.exp(accepted):.0e}): {np.mean(chances <= accepted):.1e} seen")
     edges = np.quantile(scores, [0, 0.5, 0.9, 0.99])
     for least in edges:
         chosen = scores >= least

@@ -1,7 +1,8 @@
-"""The images of the watermark benchmark, in two halves: one that the design was tuned on, one that it never saw.
+"""The images of the watermark benchmark: those that the design was tuned on, and those kept for the last run.
 
 `pip install scikit-image` for its sample photographs; IMPRIMATUR_MIRROR names the folder with bccd-blood-cells,
-game-icons and crawl-tiles. The halves share no source file, no drawing and no class-and-seed pair.
+game-icons and crawl-tiles. The two sets share no file of the datasets, no drawing, and no cut of a photograph; of the
+photographs, which are few, the held-out set has other windows, turned on their side.
 """
 
 import os
@@ -15,52 +16,52 @@ from PIL import Image
 from pipeline.sample.drawings import CLASSES, draw
 
 Pixels = NDArray[np.uint8]
-HALVES = ("tuned", "held out")
-# scikit-image's photographs, textures and text, dealt by hand so that both halves have some of each.
-PHOTOGRAPHS = {
-    "tuned": ("astronaut", "coffee", "camera", "grass", "page", "retina", "moon", "brick", "motorcycle_left"),
-    "held out": ("chelsea", "rocket", "coins", "gravel", "text", "ihc", "hubble_deep_field", "cell", "horse"),
-}
-CUTS = 3  # of each photograph
+SETS = ("tuned", "held out")
+# scikit-image's photographs, textures and text
+PHOTOGRAPHS = (
+    "astronaut", "coffee", "camera", "grass", "page", "retina", "moon", "brick", "motorcycle_left",
+    "chelsea", "rocket", "coins", "gravel", "text", "ihc", "hubble_deep_field", "cell", "horse",
+)  # fmt: skip
+NEW_PHOTOGRAPHS = ("clock_motion", "color")
+WINDOWS = {"tuned": (1.0, 0.7, 0.45), "held out": (0.8, 0.55)}  # of a photograph's shorter side
+DRAWING_SEEDS = {"tuned": (5, 6), "held out": (7, 8)}
 
 
-def images(half: str, side: int) -> Iterator[tuple[str, Pixels]]:
-    """(name, pixels (side, side, 3)) of one half: 27 photographs, 12 drawings, 8 blood smears, 6 icons, 6 tiles."""
-    yield from _photographs(half, side)
-    yield from _drawings(half, side)
+def images(chosen: str, side: int) -> Iterator[tuple[str, Pixels]]:
+    """(name, pixels (side, side, 3)) of one set: 118 tuned, 105 held out."""
+    for name in PHOTOGRAPHS + (NEW_PHOTOGRAPHS if chosen == "held out" else ()):
+        yield from _cuts(name, chosen, side)
+    for label in CLASSES:
+        for seed in DRAWING_SEEDS[chosen]:
+            for number in range(3):
+                yield f"{label} {seed}/{number}", np.asarray(draw(label, number, seed, side).convert("RGB"))
     mirror = Path(os.environ["IMPRIMATUR_MIRROR"])
-    for kind, pattern, count, zoom in (
-        ("blood", "bccd-blood-cells/images/*.jpg", 8, False),
-        ("icon", "game-icons/**/*.png", 6, True),
-        ("tile", "crawl-tiles/**/*.png", 6, True),
+    for pattern, tuned, held_out, zoom in (
+        ("bccd-blood-cells/images/*.jpg", 8, 15, False),
+        ("game-icons/**/*.png", 6, 13, True),
+        ("crawl-tiles/**/*.png", 6, 13, True),
     ):
         files = sorted(mirror.glob(pattern))
-        middle = len(files) // 2
-        chosen = files[:middle] if half == "tuned" else files[middle:]
-        for path in chosen[:: max(1, len(chosen) // count)][:count]:
-            yield f"{kind} {path.stem}", _fitted(_on_white(path), side, zoom)
+        halves = files[: len(files) // 2], files[len(files) // 2 :]
+        used = [path for half in halves for path in half[:: len(half) // tuned][:tuned]]
+        others = [path for path in files if path not in used]
+        new = others[7 :: len(others) // held_out][:held_out]
+        for path in used if chosen == "tuned" else new:
+            yield path.stem, _fitted(_on_white(path), side, zoom)
 
 
-def _photographs(half: str, side: int) -> Iterator[tuple[str, Pixels]]:
+def _cuts(name: str, chosen: str, side: int) -> Iterator[tuple[str, Pixels]]:
     import skimage
 
-    folder = Path(skimage.__file__).parent / "data"
-    for name in PHOTOGRAPHS[half]:
-        path = next(path for path in sorted(folder.glob(f"{name}.*")))
-        image = _on_white(path)
-        random = np.random.default_rng([side, *name.encode()])
-        for cut in range(CUTS):
-            window = int(min(image.size) * (1.0, 0.7, 0.45)[cut])
-            left, top = (int(random.integers(0, extent - window + 1)) for extent in image.size)
-            square = image.crop((left, top, left + window, top + window))
-            yield f"{name} {cut}", np.asarray(square.resize((side, side), Image.Resampling.LANCZOS))
-
-
-def _drawings(half: str, side: int) -> Iterator[tuple[str, Pixels]]:
-    for label in CLASSES:
-        for number in range(3):
-            seed = 5 if half == "tuned" else 6
-            yield f"{label} {number}", np.asarray(draw(label, number, seed, side).convert("RGB"))
+    image = _on_white(next(path for path in sorted((Path(skimage.__file__).parent / "data").glob(f"{name}.*"))))
+    random = np.random.default_rng([side, *name.encode(), *([1] if chosen == "held out" else [])])
+    for share in WINDOWS[chosen]:
+        window = int(min(image.size) * share)
+        left, top = (int(random.integers(0, extent - window + 1)) for extent in image.size)
+        square = image.crop((left, top, left + window, top + window))
+        if chosen == "held out":
+            square = square.transpose(Image.Transpose.ROTATE_90)
+        yield f"{name} {share}", np.asarray(square.resize((side, side), Image.Resampling.LANCZOS))
 
 
 def _on_white(path: Path) -> Image.Image:

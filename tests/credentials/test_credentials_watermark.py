@@ -92,14 +92,15 @@ def test_oblong_images_are_marked(shape: tuple[int, int]) -> None:
 
 
 def test_a_mark_that_does_not_hold_is_told() -> None:
-    """Black and white drawings of 64 px: clipping eats the mark of some."""
+    """Black and white drawings of 64 px: clipping eats the mark of some, and none is marked beyond 38 dB."""
     held = []
     for seed in range(10):
         black = np.where(picture(seed).mean(axis=2, keepdims=True) > 128, 255, 0).astype(np.uint8).repeat(3, axis=2)
-        marked, _ = watermark.embed(black, seed, KEY)
+        marked, decibel = watermark.embed(black, seed, KEY)
+        assert decibel >= 38
         held.append(watermark.held(marked, KEY) == seed)
         assert held[-1] == (watermark.extract(marked, KEY) == seed and watermark.extract(jpeg(marked), KEY) == seed)
-    assert 8 <= sum(held) < 10
+    assert 3 <= sum(held) < 10
 
 
 def test_grey_stays_grey() -> None:

@@ -22,14 +22,16 @@ LOOKS = 2  # decodings in one `read`
 
 @dataclass(frozen=True)
 class Grid:
-    """Cells a side: of the data, and of the synchronisation pattern."""
+    """Cells a side, of the data and of the synchronisation pattern, and how the latter is looked at."""
 
     side: int
     sync: int
+    samples: int  # a side; more than cells, so that a copy whose cells lie between samples shows them too
+    flat: bool  # prediction is taken off too, where there are pixels enough: of a texture that tells more
 
 
-LARGE = Grid(side=128, sync=128)
-SMALL = Grid(side=72, sync=96)
+LARGE = Grid(side=128, sync=128, samples=176, flat=True)
+SMALL = Grid(side=72, sync=96, samples=96, flat=False)
 GRIDS = (LARGE, SMALL)
 LARGE_FROM = 180  # px of the shorter side
 
@@ -80,6 +82,18 @@ def read(luma_plane: Plane, key: bytes, grid: Grid, placement: Placement = WHOLE
         return payload, score
     payload, flat_score = decoded(soft_bits(unpredicted(plane), code))
     return payload, max(score, flat_score)
+
+
+def synchronisation(luma_plane: Plane, grid: Grid, placement: Placement = WHOLE) -> Plane:
+    """What a placed picture shows of the synchronisation pattern, (samples, samples).
+
+    Scaled so that the whole pattern's correlation with noise has a standard deviation of 1.
+    """
+    plane = whitened(sampled(luma_plane, grid.samples, placement))
+    if grid.flat and min(luma_plane.shape) >= grid.samples:
+        plane = unpredicted(plane)
+    scaled: Plane = plane / np.float32(np.sqrt(RANK * np.mean(plane * plane)) + 1e-9)
+    return scaled
 
 
 @numba.njit(cache=True)

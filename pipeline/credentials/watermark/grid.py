@@ -45,6 +45,9 @@ def reduced(plane: Plane, side: int) -> Plane:
 
 def sampled(plane: Plane, side: int, placement: Placement = WHOLE) -> Plane:
     """`side` x `side` cells of the picture that lies in `plane` as `placement` says; NaN where it was cut off."""
+    (xx, xy, x), (yx, yy, y) = placement
+    if xy == yx == 0.0:
+        return np.asarray(_sample_straight(reduced(plane, side), side, (xx, x), (yy, y)))
     return np.asarray(_sample(reduced(plane, side), side, placement))
 
 
@@ -92,6 +95,12 @@ def added(rgb: Pixels, change: Plane, scale: float) -> tuple[Pixels, float]:
     """The image with `scale` times `change` (H, W) added to each channel, and the root mean square of what it did."""
     marked, squares = _added(np.ascontiguousarray(rgb), change, np.float32(scale))
     return marked, float(np.sqrt(squares / rgb.size))
+
+
+def psnr(original: Pixels, changed: Pixels) -> float:
+    """Peak signal-to-noise ratio in dB over all channels; infinite for equal images."""
+    error = float(np.mean((original.astype(np.float32) - changed.astype(np.float32)) ** 2))
+    return float("inf") if error == 0 else 10 * float(np.log10(255.0**2 / error))
 
 
 @numba.njit(cache=True, fastmath=True)
@@ -142,6 +151,44 @@ def _convolved(plane: Plane, taps: Plane) -> Plane:
             for x in range(width):
                 result[y, x] += tap * across[row, x]
     return result
+
+
+@numba.njit(cache=True)
+def _taps(side: int, size: int, scale: float, offset: float) -> tuple[NDArray[np.int64], Plane]:
+    """Indices and weights (side, 4) of the pixels along an axis that a cell averages; weights NaN where cut off."""
+    places, weights = np.empty((side, 4), np.int64), np.empty((side, 4), np.float32)
+    for cell in range(side):
+        for part in range(2):
+            place = (scale * (cell + 0.25 + 0.5 * part) / side + offset) * size - 0.5
+            known = place > -0.75 and place < size - 0.25
+            left = int(np.floor(place))
+            fraction = np.float32(place - left)
+            places[cell, 2 * part] = min(max(left, 0), size - 1)
+            places[cell, 2 * part + 1] = min(max(left + 1, 0), size - 1)
+            weights[cell, 2 * part] = np.float32(0.5) * (1 - fraction) if known else np.float32(np.nan)
+            weights[cell, 2 * part + 1] = np.float32(0.5) * fraction
+    return places, weights
+
+
+@numba.njit(cache=True)
+def _sample_straight(plane: Plane, side: int, x: tuple[float, float], y: tuple[float, float]) -> Plane:
+    """As `_sample`, for a placement (scale, offset) along each axis: rows first, then columns."""
+    height, width = plane.shape
+    rows, row_weights = _taps(side, height, y[0], y[1])
+    columns, column_weights = _taps(side, width, x[0], x[1])
+    cells, line = np.empty((side, side), np.float32), np.empty(width, np.float32)
+    for row in range(side):
+        line[:] = 0
+        for k in range(4):
+            weight, source = row_weights[row, k], plane[rows[row, k]]
+            for column in range(width):
+                line[column] += weight * source[column]
+        for column in range(side):
+            total = np.float32(0)
+            for k in range(4):
+                total += column_weights[column, k] * line[columns[column, k]]
+            cells[row, column] = total
+    return cells
 
 
 @numba.njit(cache=True)

@@ -20,14 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dctn, idctn
 
-from pipeline.credentials.watermark.grid import Pixels, Plane, luma, resized
+from pipeline.credentials.watermark.grid import Pixels, Plane, luma, psnr, resized
 from pipeline.credentials.watermark.jpeg import recompressed
 from pipeline.credentials.watermark.payload import WORD_BITS, payload_of, word_of
 
 BITS = WORD_BITS
 SIDE = 64  # px of the canonical square, whatever the image's size: so the reader need not know that
-STEPS = (36.0, 52.0, 76.0, 108.0)  # lattice steps in grey levels of a projection, weakest first
-GENTLE = 76.0  # the strongest step, about 39 dB, that is used for more than surviving JPEG 75
+STEPS = (36.0, 52.0, 70.0, 76.0)  # lattice steps in grey levels of a projection, weakest first
+LEAST_PSNR = 38.0  # dB: an image that needs more is not marked well enough, and is kept back
 WEAKEST = 7  # of so many unreliable bits up to two are flipped in search of a fitting CRC
 # Mean lattice nearness that is asked of a reading with 0, 1, 2 flipped bits: 0.25 is a perfect mark, 0.125 no mark.
 NEARNESS = (0.157, 0.165, 0.175)
@@ -48,21 +48,22 @@ class _Code:
 def embed_lattice(rgb: Pixels, payload: int, key: bytes) -> Pixels:
     """The image (H, W, 3) uint8 with a payload of 32 bits.
 
-    The weakest mark that survives JPEG 50, else (black and white drawings, where clipping eats the mark) a gentle one
-    that survives JPEG 75, else the strongest.
+    The weakest mark that survives JPEG 50, else (black and white drawings, where clipping eats the mark) the weakest
+    that survives JPEG 75, else the strongest; of at least LEAST_PSNR.
     """
     code = _code(key)
     word = word_of(payload) ^ code.mask
-    marked, fallback = rgb, None
+    strongest, fallback = rgb, None
     for step in STEPS:
-        if step > GENTLE and fallback is not None:
-            return fallback
         marked = _embed_at(rgb, word, code, step)
+        if psnr(rgb, marked) < LEAST_PSNR:
+            break
+        strongest = marked
         if read_lattice(luma(recompressed(marked, 50)), key) == payload:
             return marked
-        if read_lattice(luma(recompressed(marked, 75)), key) == payload:
+        if fallback is None and read_lattice(luma(recompressed(marked, 75)), key) == payload:
             fallback = marked
-    return marked
+    return strongest if fallback is None else fallback
 
 
 def read_lattice(plane: Plane, key: bytes) -> int | None:

@@ -1,10 +1,8 @@
 """Marking an image, and the mark that an image holds."""
 
-import numpy as np
-
 from pipeline.core.errors import ImprimaturError
 from pipeline.credentials.watermark.embedding import embed_chips
-from pipeline.credentials.watermark.grid import Pixels
+from pipeline.credentials.watermark.grid import Pixels, psnr
 from pipeline.credentials.watermark.jpeg import recompressed
 from pipeline.credentials.watermark.lattice import embed_lattice
 from pipeline.credentials.watermark.reading import MOST_ASPECT, extract_direct
@@ -39,12 +37,6 @@ def held(rgb: Pixels, key: bytes) -> int | None:
     """The payload that is read from an image and from a copy of it at JPEG 75 alike; None when there is none such."""
     first, second = (extract_direct(copy, key) for copy in (rgb, recompressed(rgb, COMMON_QUALITY)))
     return first if first == second else None
-
-
-def psnr(original: Pixels, changed: Pixels) -> float:
-    """Peak signal-to-noise ratio in dB over all channels; infinite for equal images."""
-    error = float(np.mean((original.astype(np.float32) - changed.astype(np.float32)) ** 2))
-    return float("inf") if error == 0 else 10 * float(np.log10(255.0**2 / error))
 
 
 def payload_hex(payload: int | None) -> str:

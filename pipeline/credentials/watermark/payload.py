@@ -5,13 +5,15 @@ convolutional codes with maximal free distance", IEEE Trans. Information Theory 
 A. Viterbi's algorithm gives the likeliest word.
 
 False readings. The key scrambles the 224 coded bits with independent signs. For any image that does not depend on the
-key and any way of looking at it, the soft values r are fixed and the score of a word c, sum(c s r) / |r|, is a
-weighted sum of random signs s: Hoeffding bounds its tail by exp(-score^2 / 2). Union over the 2^32 words and the
-looks of one reading gives `false_reading_bound`, without any assumption about the image or about the CRC.
+key and any way of looking at it, the soft values r are fixed but for these signs s, and the score of a word c,
+sum(c s r) / |r|, is a weighted sum of random signs: Chernoff bounds its tail by the least over t of
+exp(-t score) prod cosh(t r / |r|), which knows how even these very r are and is never above Hoeffding's
+exp(-score^2 / 2). Accepted is what this bound, summed over all 2^32 words, leaves no more than LOOK_CHANCE: about 8.0
+to 8.9 of at most sqrt(224) = 14.97. No assumption is made about the image or about the CRC.
 """
 
 import binascii
-from math import exp
+from math import log
 
 import numba
 import numpy as np
@@ -24,7 +26,7 @@ MEMORY = 8  # bits of the encoder's state
 GENERATORS = (0o463, 0o535, 0o733, 0o745)
 RATE = len(GENERATORS)
 CODED_BITS = RATE * (WORD_BITS + MEMORY)
-LEAST_SCORE = 9.2  # of at most sqrt(224) = 14.97
+LOOK_CHANCE = 1e-9  # that one decoding of an image without a mark of this key is accepted
 
 Signs = NDArray[np.float32]  # +1 for bit 0, -1 for bit 1
 
@@ -51,10 +53,19 @@ def encoded(payload: int) -> Signs:
 def decoded(soft: NDArray[np.float32]) -> tuple[int | None, float]:
     """The likeliest payload for soft coded bits (224,) and its score, see the module.
 
-    The payload is None when the CRC does not fit or the score is below LEAST_SCORE.
+    The payload is None when the CRC does not fit or chance could give such a score, see the module.
     """
     word, score = likeliest(soft)
-    return (payload_of(word) if score >= LEAST_SCORE else None), score
+    by_chance = log_chance(soft, score) + PAYLOAD_BITS * log(2)
+    return (payload_of(word) if by_chance <= log(LOOK_CHANCE) else None), score
+
+
+def log_chance(soft: NDArray[np.float32], score: float) -> float:
+    """Natural logarithm of a bound of the chance that one given word scores so for soft bits of random signs."""
+    norm = float(np.sqrt(np.dot(soft, soft)))
+    if not 0.0 < norm < np.inf or score <= 0.0:
+        return 0.0
+    return float(_chernoff((np.abs(soft) / norm).astype(np.float32), score))
 
 
 def likeliest(soft: NDArray[np.float32]) -> tuple[NDArray[np.uint8], float]:
@@ -64,11 +75,6 @@ def likeliest(soft: NDArray[np.float32]) -> tuple[NDArray[np.uint8], float]:
         return np.zeros(WORD_BITS, np.uint8), 0.0
     word, metric = _viterbi(soft, _OUTPUTS)
     return word, float(metric) / norm
-
-
-def false_reading_bound(looks: int) -> float:
-    """Upper bound of the chance that one of `looks` decodings of an image without a mark of this key is accepted."""
-    return looks * 2.0**PAYLOAD_BITS * exp(-(LEAST_SCORE**2) / 2)
 
 
 def _check(payload: int) -> int:
@@ -85,6 +91,23 @@ def _outputs() -> NDArray[np.float32]:
 
 
 _OUTPUTS = _outputs()
+
+
+@numba.njit(cache=True)
+def _chernoff(weights: NDArray[np.float32], score: float) -> float:
+    """The least of sum(ln cosh(t w)) - t score over t >= 0, by Newton's method; any t gives a bound."""
+    t = score
+    for _ in range(12):
+        slope, curvature = -score, 1e-9
+        for weight in weights:
+            lean = np.tanh(t * weight)
+            slope += weight * lean
+            curvature += weight * weight * (1 - lean * lean)
+        t = min(max(t - slope / curvature, 0.0), 4 * score)
+    bound = -t * score
+    for weight in weights:
+        bound += t * weight + np.log1p(np.exp(-2 * t * weight)) - np.log(2)
+    return bound
 
 
 @numba.njit(cache=True)

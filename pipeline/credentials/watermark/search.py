@@ -1,9 +1,9 @@
 """Finding the grid again in a copy that was cut, mirrored, turned a little or framed.
 
 The synchronisation pattern is a sum of products of lines, so that two matrix products correlate a frame with every
-pair of a horizontal and a vertical span at once. The best pairs are judged again by how far the coded bits' energy
-stands above chance, and the best of those are refined edge by edge. None of this knows the scramble signs of the key,
-so that only decodings count in the bound of false readings.
+pair of a horizontal and a vertical span at once. The best pairs are refined edge by edge, which raises a true peak
+and hardly a chance one. None of this knows the scramble signs of the key, so that only decodings count in the bound
+of false readings.
 """
 
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.credentials.watermark.chips import RANK, Chips, Grid, chips
-from pipeline.credentials.watermark.grid import Placement, Plane, sampled, whitened
+from pipeline.credentials.watermark.chips import RANK, Chips, Grid, chips, synchronisation
+from pipeline.credentials.watermark.grid import Placement, Plane
 
 Span = NDArray[np.float64]  # (2,): where a frame starts in the picture, and how much of the picture it shows
 Spans = NDArray[np.float64]  # (n, 2)
@@ -29,17 +29,16 @@ class Range:
     least: float  # of the picture that a frame shows along an axis
     most: float
     rank: int  # lines of the pattern that are correlated: half of them cost half, and peaks are 0.7 as high
-    peak: float  # least height, in standard deviations; chance gives a few above
+    peak: float  # least height, in standard deviations, for a placement to be refined; chance gives some above
+    refined: int  # placements, at most
 
 
-NEAR = Range(0.88, 1.04, RANK, 3.6)
-FAR = Range(0.78, 0.88, RANK // 2, 4.2)
-TURNED = Range(0.92, 1.02, RANK // 2, 3.7)
+NEAR = Range(0.88, 1.04, RANK, 3.4, 10)
+FAR = Range(0.78, 0.88, RANK // 2, 4.2, 4)
+TURNED = Range(0.92, 1.02, RANK // 2, 3.7, 4)
 ANGLES = (-0.7, 0.7, -1.4, 1.4, -2.1, 2.1)  # degrees
-CANDIDATES = 24  # peaks whose energy is looked at
-REFINED = 3  # of them
-LEAST_SUM = 5.5  # of peak and energy, for a placement to be refined
-DETAIL = 1.25  # samples in a cell of the plane that energy is measured on
+HEIGHT = 4.2  # least refined height, for a placement to be read
+READ = 3  # placements of a frame, at most
 _STEPS = (0.35, 0.2, 0.1)  # cells by which edges are moved
 
 
@@ -53,25 +52,25 @@ class Frame:
 
     @cached_property
     def sync(self) -> Plane:
-        return whitened(sampled(self.plane, self.grid.sync, self.view))
-
-    @cached_property
-    def detail(self) -> Plane:
-        return whitened(sampled(self.plane, int(self.grid.side * DETAIL), self.view), DETAIL)
+        return synchronisation(self.plane, self.grid, self.view)
 
 
 def placements(frame: Frame, key: bytes, range_: Range) -> Iterator[Placement]:
-    """Likely placements of the picture in the frame's plane, at most REFINED, the likeliest first."""
-    code = chips(key, frame.grid)
-    scored = []
-    for height, across, down in _peaks(frame, key, range_):
-        energy = _energy(frame.detail, code.signs, code.bit, across, down)
-        scored.append((height + max(float(energy), 0.0), across, down))
-    scored.sort(key=lambda candidate: -candidate[0])
-    for total, across, down in scored[:REFINED]:
-        if total >= LEAST_SUM:
-            (x, width), (y, height) = _refined(frame.sync, code, across, down)
+    """Likely placements of the picture in the frame's plane, at most READ, the likeliest first."""
+    code, (deviation, peaks) = chips(key, frame.grid), _peaks(frame, key, range_)
+    refined = [_refined(frame.sync, code, across, down) for across, down in peaks]
+    refined.sort(key=lambda candidate: -candidate[0])
+    for found, (x, width), (y, height) in refined[:READ]:
+        if found >= HEIGHT * deviation:
             yield composed(frame.view, np.array([[1 / width, 0.0, -x / width], [0.0, 1 / height, -y / height]]))
+
+
+def shifted(placement: Placement, axis: int, edge: int, distance: float) -> Placement:
+    """A placement with its first (0) or last (1) edge along an axis moved by a part of the frame's side."""
+    moved = placement.copy()
+    moved[axis, axis] += distance if edge else -distance
+    moved[axis, 2] += 0.0 if edge else distance
+    return moved
 
 
 def turned(degrees: float, width: int, height: int) -> Placement:
@@ -86,43 +85,37 @@ def composed(outer: Placement, inner: Placement) -> Placement:
     return np.column_stack([outer[:, :2] @ inner[:, :2], outer[:, :2] @ inner[:, 2] + outer[:, 2]])
 
 
-def _peaks(frame: Frame, key: bytes, range_: Range) -> list[tuple[float, Span, Span]]:
-    """(Height, horizontal span, vertical span) of the highest correlations, no two of them neighbours."""
+def _peaks(frame: Frame, key: bytes, range_: Range) -> tuple[float, list[tuple[Span, Span]]]:
+    """Standard deviation of the whole pattern's correlations; the horizontal and vertical span of the highest ones.
+
+    No two of them are neighbours.
+    """
     spans, (across, down) = _spans(frame.grid.sync, range_), _lines_of_spans(key, frame.grid, range_)
-    rank, count, side = range_.rank, len(spans), frame.grid.sync
-    sync = frame.sync / np.float32(np.sqrt(rank * np.mean(frame.sync**2)) + 1e-9)
-    by_column = (sync @ across.T).reshape(side, rank, count)
-    stacked = by_column.transpose(1, 0, 2).reshape(rank * side, count)
+    stacked = np.matmul(frame.sync, across).reshape(-1, len(spans))
     scores = (down @ stacked).ravel()
-    high = np.flatnonzero(scores > range_.peak)
-    high = high[np.argsort(-scores[high], kind="stable")][: 40 * CANDIDATES]
-    vertical, horizontal = np.divmod(high, count)
+    deviation = float(np.median(np.abs(scores[::7]))) / 0.6745  # not the peaks'
+    high = np.flatnonzero(scores > np.float32(range_.peak * deviation))
+    high = high[np.argsort(-scores[high], kind="stable")][: 40 * range_.refined]
+    vertical, horizontal = np.divmod(high, len(spans))
     edges = np.hstack([_edges(spans[horizontal]), _edges(spans[vertical])])
-    chosen = _apart(edges, 1.5 / side, CANDIDATES)
-    return [(float(scores[high[n]]), spans[horizontal[n]], spans[vertical[n]]) for n in chosen]
+    chosen = _apart(edges, 1.5 / frame.grid.sync, range_.refined)
+    whole = deviation * float(np.sqrt(RANK / range_.rank))
+    return whole, [(spans[horizontal[n]], spans[vertical[n]]) for n in chosen]
 
 
 def _edges(spans: Spans) -> Spans:
     return np.column_stack([spans[:, 0], spans.sum(axis=1)])
 
 
-def _refined(sync: Plane, code: Chips, across: Span, down: Span) -> tuple[Span, Span]:
-    """Spans whose edges fit the pattern best, by turns along each axis."""
+def _refined(sync: Plane, code: Chips, across: Span, down: Span) -> tuple[float, Span, Span]:
+    """Height, and spans whose edges fit the pattern best, by turns along each axis."""
+    height, samples, cells = 0.0, sync.shape[0], code.rows.shape[1]
     for step in _STEPS:
-        rows = _lines(code.rows, down[None], sync.shape[0])[0]
-        across = _moved(code.columns, rows @ sync, across, step / sync.shape[1])
-        columns = _lines(code.columns, across[None], sync.shape[1])[0]
-        down = _moved(code.rows, columns @ sync.T, down, step / sync.shape[0])
-    return across, down
-
-
-def _moved(pattern: Plane, heard: Plane, span: Span, step: float) -> Span:
-    shifts = np.arange(-2, 3) * step
-    start, end = (edge.ravel() for edge in np.meshgrid(span[0] + shifts, span.sum() + shifts))
-    tried = np.column_stack([start, end - start])
-    views = _lines(pattern, tried, heard.shape[1])
-    best: Span = tried[np.argmax(np.einsum("nkx,kx->n", views, heard))]
-    return best
+        rows = lines(code.rows, down[None], samples)[0]
+        across, _ = _moved(code.columns, rows @ sync, across, step / cells)
+        columns = lines(code.columns, across[None], samples)[0]
+        down, height = _moved(code.rows, columns @ sync.T, down, step / cells)
+    return height, across, down
 
 
 @lru_cache(maxsize=16)
@@ -138,18 +131,17 @@ def _spans(side: int, range_: Range) -> Spans:
 
 @lru_cache(maxsize=12)
 def _lines_of_spans(key: bytes, grid: Grid, range_: Range) -> tuple[Plane, Plane]:
-    """The pattern as each span shows it: columns (rank * spans, sync) and rows (spans, rank * sync)."""
+    """The pattern as each span shows it: columns (rank, samples, spans) and rows (spans, rank * samples)."""
     code, spans = chips(key, grid), _spans(grid.sync, range_)
-    across = _lines(code.columns[: range_.rank], spans, grid.sync)
-    down = _lines(code.rows[: range_.rank], spans, grid.sync)
-    columns = np.ascontiguousarray(across.transpose(1, 0, 2)).reshape(-1, grid.sync)
-    return columns, down.reshape(len(spans), -1)
+    across = lines(code.columns[: range_.rank], spans, grid.samples)
+    down = lines(code.rows[: range_.rank], spans, grid.samples)
+    return np.ascontiguousarray(across.transpose(1, 2, 0)), down.reshape(len(spans), -1)
 
 
 @numba.njit(cache=True)
-def _lines(lines: Plane, spans: Spans, side: int) -> Plane:
-    """Lines of cells (k, cells) as each span shows them, interpolated, of unit length on average; (n, k, side)."""
-    count, cells = lines.shape
+def lines(pattern: Plane, spans: Spans, side: int) -> Plane:
+    """Lines of a pattern (k, cells) as each span shows them, of unit length on average; (n, k, side)."""
+    count, cells = pattern.shape
     views = np.zeros((spans.shape[0], count, side), np.float32)
     for n in range(spans.shape[0]):
         energy = np.float32(1e-9)
@@ -161,7 +153,7 @@ def _lines(lines: Plane, spans: Spans, side: int) -> Plane:
             part = np.float32(place - left)
             first, second = max(left, 0), min(left + 1, cells - 1)
             for k in range(count):
-                value = lines[k, first] * (1 - part) + lines[k, second] * part
+                value = pattern[k, first] * (1 - part) + pattern[k, second] * part
                 views[n, k, x] = value
                 energy += value * value
         views[n] *= np.float32(1 / np.sqrt(energy / count))
@@ -187,31 +179,33 @@ def _apart(edges: NDArray[np.float64], distance: float, most: int) -> NDArray[np
     return kept[:count]
 
 
-@numba.njit(cache=True)
-def _energy(detail: Plane, signs: Plane, bit: NDArray[np.uint8], across: Span, down: Span) -> float:
-    """How far the coded bits' energy stands above chance, in standard deviations; whatever the bits say."""
-    size, side = detail.shape[0], signs.shape[0]
-    sums, squares = np.zeros(256, np.float32), np.zeros(256, np.float32)
-    for row in range(side):
-        y = ((row + 0.5) / side - down[0]) / down[1] * size - 0.5
-        top = int(np.floor(y))
-        fy = np.float32(y - top)
-        if top < 0 or top + 1 >= size:
-            continue
-        for column in range(side):
-            x = ((column + 0.5) / side - across[0]) / across[1] * size - 0.5
-            left = int(np.floor(x))
-            fx = np.float32(x - left)
-            if left < 0 or left + 1 >= size:
-                continue
-            upper = detail[top, left] + fx * (detail[top, left + 1] - detail[top, left])
-            lower = detail[top + 1, left] + fx * (detail[top + 1, left + 1] - detail[top + 1, left])
-            value = upper + fy * (lower - upper)
-            sums[bit[row, column]] += value * signs[row, column]
-            squares[bit[row, column]] += value * value
-    total, used = 0.0, 0
-    for b in range(256):
-        if squares[b] > 0:
-            total += sums[b] * sums[b] / squares[b]
-            used += 1
-    return (total - used) / np.sqrt(2.0 * used) if used else 0.0
+def _moved(pattern: Plane, heard: Plane, span: Span, step: float) -> tuple[Span, float]:
+    """The span with its edges moved by up to two steps under which the pattern fits best, and how well."""
+    first, last, height = _best_move(np.ascontiguousarray(pattern.T), np.ascontiguousarray(heard.T), span, step)
+    return np.array([first, last - first]), height
+
+
+@numba.njit(cache=True, fastmath=True)
+def _best_move(pattern: Plane, heard: Plane, span: Span, step: float) -> tuple[float, float, float]:
+    cells, count = pattern.shape
+    side = heard.shape[0]
+    best_first, best_last, most = span[0], span[0] + span[1], np.float32(-1e30)
+    for early in range(-2, 3):
+        for late in range(-2, 3):
+            first, last = span[0] + early * step, span[0] + span[1] + late * step
+            fit, energy = np.float32(0), np.float32(1e-9)
+            for x in range(side):
+                place = (first + (x + 0.5) / side * (last - first)) * cells - 0.5
+                if place < -0.5 or place > cells - 0.5:
+                    continue
+                left = int(np.floor(place))
+                part = np.float32(place - left)
+                one, two = max(left, 0), min(left + 1, cells - 1)
+                for k in range(count):
+                    value = pattern[one, k] * (np.float32(1) - part) + pattern[two, k] * part
+                    fit += value * heard[x, k]
+                    energy += value * value
+            fit /= np.float32(np.sqrt(energy / count))
+            if fit > most:
+                best_first, best_last, most = first, last, fit
+    return float(best_first), float(best_last), float(most)
