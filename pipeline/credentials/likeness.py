@@ -36,6 +36,20 @@ def likeness(copy: Thumbnail, original: Thumbnail) -> float:
     return max(_correlation(part, whole) for picture, whole in pairs for part in _sizes(picture))
 
 
+def placed_likeness(upright: Plane, original: Thumbnail) -> float:
+    """Correlation of luma, -1..1, of what is left of a picture, (32, 32) and NaN where it was cut, with the original.
+
+    For a copy of which it is known where it lies; `likeness` must search. Contrast counts from a level up.
+    """
+    known = np.isfinite(upright)
+    if not known.any():
+        return 0.0
+    seen, kept = upright[known], (original.astype(np.float32) @ _YCBCR[0])[known]
+    seen, kept = seen - seen.mean(), kept - kept.mean()
+    spread = float(np.sqrt(max(float(np.mean(seen * seen)), 1.0) * max(float(np.mean(kept * kept)), 1.0)))
+    return float(np.mean(seen * kept)) / spread
+
+
 def relative_errors(copy: Thumbnail, original: Thumbnail, border: int) -> tuple[float, float]:
     """Root mean square and largest difference over the original's deviation, without `border` px at each edge.
 

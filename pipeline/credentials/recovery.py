@@ -1,6 +1,7 @@
 """Finding an output again: by its bytes, its manifest, its watermark, and last by how it looks."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -8,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.catalog.hash_index import near_keys, probe_keys
+from pipeline.catalog.tables import THUMBNAIL_SIDE
 from pipeline.core.workspace import Workspace
 from pipeline.credentials import watermark
-from pipeline.credentials.likeness import Thumbnail, likeness, relative_errors
+from pipeline.credentials.likeness import CERTAIN, Plane, Thumbnail, likeness, placed_likeness, relative_errors
 from pipeline.credentials.repository import (
     Entry,
     find_by_file_sha256,
@@ -82,12 +84,13 @@ def find_output(
 
 def watermark_matches(workspace: Workspace, rgb: Pixels, key: bytes) -> tuple[list[Match], list[str]]:
     """Outputs whose watermark the pixels (H, W, 3) carry and whose looks they have, best first; and codes."""
-    payload = watermark.payload_hex(watermark.extract(rgb, key))
+    found = watermark.find(rgb, key)
+    payload = watermark.payload_hex(found.payload if found else None)
     carriers = find_by_watermark(workspace, payload)
-    if not carriers:
+    if not found or not carriers:
         return [], []
-    seen = _thumbnail(rgb)
-    alike = [(_likeness(workspace, entry, seen), entry) for entry in carriers]
+    seen, uprights = _thumbnail(rgb), found.uprights(THUMBNAIL_SIDE)
+    alike = [(_likeness(workspace, entry, seen, uprights), entry) for entry in carriers]
     matches = [
         Match(entry, "watermark", score, {"alg": watermark.ALGORITHM, "value": payload})
         for score, entry in alike
@@ -153,9 +156,12 @@ def _border(part: float) -> int:
     return math.ceil(32 * part / (1 + 2 * part))
 
 
-def _likeness(workspace: Workspace, entry: Entry, seen: Thumbnail) -> float:
+def _likeness(workspace: Workspace, entry: Entry, seen: Thumbnail, uprights: Sequence[Plane] = ()) -> float:
     kept = _kept_thumbnail(workspace, entry)
-    return 0.0 if kept is None else likeness(seen, kept)
+    if kept is None:
+        return 0.0
+    placed = max((placed_likeness(upright, kept) for upright in uprights), default=-1.0)
+    return placed if placed > CERTAIN else max(placed, likeness(seen, kept))
 
 
 def _kept_thumbnail(workspace: Workspace, entry: Entry) -> Thumbnail | None:

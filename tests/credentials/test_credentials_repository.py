@@ -118,6 +118,30 @@ def test_a_watermark_on_another_picture_is_exposed_and_its_own_picture_is_not(st
     assert [match.entry.index for match in matches] == [312] and codes == []
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rgb: rgb[:, ::-1],
+        lambda rgb: rgb[20:, 9:][:, ::-1],
+        lambda rgb: np.asarray(Image.fromarray(rgb).rotate(1.2)),
+        lambda rgb: np.pad(rgb, ((40, 9), (0, 77), (0, 0)), constant_values=230),
+    ],
+    ids=["mirrored", "mirrored and cut", "turned", "framed"],
+)
+def test_a_changed_copy_of_a_texture_is_not_taken_for_another_picture(
+    own_studio: Studio, change: Callable[[Pixels], Pixels]
+) -> None:
+    """Its thumbnail is another one; seen where the watermark says that it lies, it is the same."""
+    noise = np.random.default_rng(8).integers(0, 256, (128, 128, 3), np.uint8)
+    texture = np.asarray(Image.fromarray(noise).resize((256, 256), Image.Resampling.BICUBIC)) // 3 + 80
+    facts, key = own_studio.facts(1), own_studio.identity.watermark_key
+    stamped = stamp(texture, facts, None, own_studio.identity, own_studio.settings)
+    record_output(own_studio.workspace, stamped, facts, "images/a.png", "published")
+    copy = recompressed(np.ascontiguousarray(change(decoded(stamped.data))), 85)
+    matches, codes = watermark_matches(own_studio.workspace, copy, key)
+    assert [match.entry.output for match in matches] == [stamped.output] and codes == []
+
+
 def test_outputs_that_share_a_watermark_by_chance_are_told_apart(own_studio: Studio) -> None:
     """32 bits collide: here one output is made to carry another's payload in the catalog."""
     paths = [own_studio.published(index, "chance") for index in (1, 2)]

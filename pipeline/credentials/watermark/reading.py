@@ -1,15 +1,27 @@
 """Reading a mark: at once from an uncut picture, by a search from a copy that was cut, mirrored, turned or framed."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain, product
 
 import numpy as np
 
 from pipeline.credentials.watermark.chips import GRIDS, LOOKS, Grid, read
-from pipeline.credentials.watermark.grid import WHOLE, Pixels, Placement, Plane, luma
+from pipeline.credentials.watermark.grid import WHOLE, Pixels, Placement, Plane, luma, sampled
 from pipeline.credentials.watermark.lattice import lattice_bound, read_lattice
 from pipeline.credentials.watermark.payload import LOOK_CHANCE
-from pipeline.credentials.watermark.search import ANGLES, FAR, NEAR, READ, TURNED, Frame, placements, shifted, turned
+from pipeline.credentials.watermark.search import (
+    ANGLES,
+    FAR,
+    NEAR,
+    READ,
+    TURNED,
+    Frame,
+    composed,
+    placements,
+    shifted,
+    turned,
+)
 
 LEAST_SIDE = 16  # px
 LEAST_CELL = 0.65  # px of a cell
@@ -20,13 +32,37 @@ BORDER = 8.0  # grey levels by which a line of a flat border may stray on averag
 MOST_BORDER = 0.4  # of a side
 
 
+@dataclass(frozen=True)
+class Found:
+    """A payload, and where its picture lies: at `placement` in a luma plane, mirrored back if need be."""
+
+    payload: int
+    plane: Plane
+    placement: Placement
+
+    def uprights(self, side: int) -> list[Plane]:
+        """The picture as it was marked, seen small: luma (side, side), NaN where it was cut off.
+
+        As placed, and turned a little further each way: a mark is also read at a degree from where it lies.
+        """
+        height, width = self.plane.shape
+        views = [turned(angle, width, height) for angle in (0.0, *ANGLES)]
+        return [sampled(self.plane, side, composed(self.placement, view)) for view in views]
+
+
 def extract_direct(rgb: Pixels, key: bytes) -> int | None:
     """The payload of an image (H, W, 3) uint8 that was neither cut nor turned, None when none is read."""
     return _uncut(luma(rgb), key) if _readable(rgb) else None
 
 
 def extract(rgb: Pixels, key: bytes) -> int | None:
-    """The payload that an image (H, W, 3) uint8 carries under this key, None when there is none.
+    """The payload that `find` finds, None when there is none."""
+    found = find(rgb, key)
+    return None if found is None else found.payload
+
+
+def find(rgb: Pixels, key: bytes) -> Found | None:
+    """The mark that an image (H, W, 3) uint8 carries under this key, None when there is none.
 
     Searches where reading at once does not do. A hint, to be confirmed by the manifest repository: anyone with the
     key could have planted it. The chance of a reading without a mark is below `false_reading_chance`.
@@ -38,8 +74,9 @@ def extract(rgb: Pixels, key: bytes) -> int | None:
     inner = _without_border(whole)
     if inner.shape != whole.shape:
         ways += [inner, _mirrored(inner)]
-    at_once = (_uncut(way, key) for way in ways)
-    return next((payload for payload in chain(at_once, _searched(ways, key)) if payload is not None), None)
+    at_once = ((way, WHOLE, _uncut(way, key)) for way in ways)
+    tried = chain(at_once, _searched(ways, key))
+    return next((Found(payload, plane, at) for plane, at, payload in tried if payload is not None), None)
 
 
 def false_reading_chance() -> float:
@@ -61,8 +98,8 @@ def _uncut(plane: Plane, key: bytes) -> int | None:
     return read_lattice(plane, key)
 
 
-def _searched(ways: list[Plane], key: bytes) -> Iterator[int | None]:
-    """Readings at the placements that a search finds, the likeliest changes first."""
+def _searched(ways: list[Plane], key: bytes) -> Iterator[tuple[Plane, Placement, int | None]]:
+    """Readings, and where, at the placements that a search finds, the likeliest changes first."""
     whole, grids = ways[0], _grids(ways[0])
     height, width = whole.shape
     cut = [Frame(way, grid, WHOLE) for way in ways for grid in grids]
@@ -71,9 +108,9 @@ def _searched(ways: list[Plane], key: bytes) -> Iterator[int | None]:
         for frame in frames:
             for rank, placement in enumerate(placements(frame, key, range_)):
                 payload, score = read(frame.plane, key, frame.grid, placement)
-                yield payload
+                yield frame.plane, placement, payload
                 if range_ is NEAR and rank == 0 and score >= PROMISING:
-                    yield _nudged(frame, key, placement, score)
+                    yield frame.plane, placement, _nudged(frame, key, placement, score)
 
 
 def _nudged(frame: Frame, key: bytes, placement: Placement, score: float) -> int | None:
