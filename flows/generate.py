@@ -23,7 +23,7 @@ from pipeline.core.workspace import Workspace
 from pipeline.credentials.batch import publish, stamp_shard, stamping_jobs
 from pipeline.generators.batch import VariedSource, batch_jobs, generate_shard
 from pipeline.screening.gate import screen
-from pipeline.screening.hash_lists import read_hash_lists, stop_at_matches
+from pipeline.similarity.hash_lists import read_hash_lists
 
 
 def batch_seed(job: Job) -> int:
@@ -68,10 +68,8 @@ def screen_stage(job: Job, audited: Audited, generated: list[Path]) -> Path:
         listed = [file_sha256(path) for path in settings.hash_lists]
         key = json_digest([list(images.pixels), audited.snapshot.id, settings.model_dump(mode="json"), listed])
         if not is_finished(out, key):
-            names = [f"image {number}" for number in images["index"]]
-            stop_at_matches(lists, zip(names, images.image, strict=True), job.run.id)
             known, earlier = known_assets(job, audited), earlier_outputs(job)
-            verdicts = screen(images, known, earlier, job.settings.duplicates, settings)
+            verdicts = screen(images, known, earlier, job.settings.duplicates, settings, lists)
             write_table(out, verdicts, VERDICTS)
             finish(out, key)
         verdicts = read_table(out, ["verdict"])

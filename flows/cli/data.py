@@ -32,6 +32,9 @@ def ingest(
         Path | None, typer.Option("--mapping", help="YAML: columns, values, licence, table, ...")
     ] = None,
     licence: Annotated[str | None, typer.Option("--licence", help="The dataset's own licence.")] = None,
+    hash_lists: Annotated[
+        list[Path] | None, typer.Option("--hash-list", help="A safety hash list: what is on it is rejected.")
+    ] = None,
     home: Home = None,
     as_json: Json = False,
 ) -> None:
@@ -45,7 +48,9 @@ def ingest(
         for row in listed_files(workspace, dataset):
             emit(row, as_json, f"{row['status']:<9} {row['reason'] or '-':<22} {row['file']}")
         return
-    totals = ingest_dataset(dataset_settings(dataset, source, mapping, licence), workspace, WorkSettings())
+    totals = ingest_dataset(
+        dataset_settings(dataset, source, mapping, licence), workspace, WorkSettings(), hash_lists or ()
+    )
     value = {name: getattr(totals, name) for name in ("dataset", "seen", "accepted", "rejected", "duplicates")}
     text = ", ".join(f"{count:,} {name}" for name, count in list(value.items())[1:])
     emit(value, as_json, f"{dataset}: {text}")

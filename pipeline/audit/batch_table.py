@@ -20,7 +20,7 @@ BATCH = pa.schema(
         ("source", pa.string()),  # asset that the image is a variation of, "" when of none
         ("state", pa.string()),  # published | quarantined
         ("reasons", STRINGS),  # of screening first, then of stamping
-        ("verdict", pa.string()),  # of screening: pass | quarantine
+        ("verdict", pa.string()),  # of screening: pass | quarantine | stopped
         ("output", pa.string()),  # unique id (UUID), "" when it was never stamped
         ("file", pa.string()),  # relative to the batch folder, "" when it was never stamped
         ("file_sha256", pa.string()),

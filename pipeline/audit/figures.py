@@ -105,7 +105,8 @@ def figures(report: NightlyReport) -> Figures:
     batch = report.batch.sort_values("index")
     published = batch[batch["state"] == "published"]
     held = batch[batch["state"] != "published"]
-    known = _known_assets(report, pd.concat([published.head(PUBLISHED_SHOWN), held.head(QUARANTINED_SHOWN)]))
+    shown = held[held["verdict"] != "stopped"].head(QUARANTINED_SHOWN)
+    known = _known_assets(report, pd.concat([published.head(PUBLISHED_SHOWN), shown]))
     credits = _credits(report)
     return Figures(
         images=len(batch),
@@ -121,13 +122,16 @@ def figures(report: NightlyReport) -> Figures:
         credits=[credit for credit in credits if credit.line],
         uncredited=sum(credit.assets for credit in credits if not credit.line),
         shown_published=[_output(report, row, known) for row in published.head(PUBLISHED_SHOWN).to_dict("records")],
-        shown_quarantined=[_output(report, row, known) for row in held.head(QUARANTINED_SHOWN).to_dict("records")],
+        shown_quarantined=[_output(report, row, known) for row in shown.to_dict("records")],
     )
 
 
 def headline(found: Figures) -> list[str]:
     """The report in two or three sentences."""
     lines = [f"{found.published:,} of {counted(found.images, 'image')} published; {found.quarantined:,} quarantined."]
+    listed = sum(reason.count for reason in [*found.rejected, *found.quarantine] if reason.code == "HASH_LIST_MATCH")
+    if listed:
+        lines.append(f"{listed:,} on a safety hash list: a person must act, by your procedure for such finds.")
     lines.append(f"Trained on {found.trained_on:,} of {counted(found.assets, 'asset')}.")
     if found.not_trained_on:
         unused = found.decisions["allow"] - found.trained_on

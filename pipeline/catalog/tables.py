@@ -111,7 +111,7 @@ NEAREST = pa.list_(pa.struct([("asset", pa.string()), ("distance", pa.float32())
 VERDICTS = pa.schema(
     [
         ("index", pa.int64()),
-        ("verdict", pa.string()),  # pass | quarantine
+        ("verdict", pa.string()),  # pass | quarantine | stopped (on a safety hash list: not copied, not shown)
         ("reasons", STRINGS),
         ("phash", pa.binary(HASH_BYTES)),
         ("flatness", pa.float32()),

@@ -1,4 +1,4 @@
-"""Stamping a batch as shards: what passes is stamped and read back; all else is kept in quarantine, retrievable.
+"""Stamping a batch as shards: what passes is stamped and read back, the rest is kept in quarantine, retrievable.
 
 Files are laid out in a staging folder, which becomes the batch's images and quarantine only when it is whole.
 """
@@ -79,6 +79,7 @@ def stamp_shard(job: dict[str, Any]) -> dict[str, Any]:
         rows = [
             _stamp_one(image, str(verdicts[image["index"]]), job, workspace, settings, identity, model)
             for image in rows_of(images)
+            if verdicts[image["index"]] != "stopped"  # on a safety hash list
         ]
         write_table(out, pd.DataFrame(rows, columns=STAMPED.names), STAMPED)
         published = sum(row["state"] == "published" for row in rows)

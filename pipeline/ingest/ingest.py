@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain, islice
@@ -35,6 +35,7 @@ from pipeline.ingest.places import to_json, without_path
 from pipeline.ingest.shard import blob_path, fingerprint_parts, ingest_shard, inventory_parts
 from pipeline.ingest.sources import Source, open_source
 from pipeline.similarity import fingerprints
+from pipeline.similarity.hash_lists import read_hash_lists
 
 SHARD_BYTES = 128_000_000  # of source files; a worker holds a shard's bytes until they are packed
 
@@ -50,8 +51,12 @@ class IngestTotals:
     duplicates: int
 
 
-def ingest_dataset(dataset: DatasetSettings, workspace: Workspace, work: WorkSettings) -> IngestTotals:
+def ingest_dataset(
+    dataset: DatasetSettings, workspace: Workspace, work: WorkSettings, hash_lists: Sequence[Path] = ()
+) -> IngestTotals:
     """Bring `datasets/<name>/` and the catalog's row in line with the source; finished shards are not redone.
+
+    What is on a safety hash list is rejected before anything of it is kept.
 
     Writes inventory.parquet (tables.INVENTORY) and fingerprints.parquet (tables.FINGERPRINTS). Raises ImprimaturError
     for a source that is missing, unreadable or empty, and for a table or mapping that is at fault.
@@ -60,7 +65,7 @@ def ingest_dataset(dataset: DatasetSettings, workspace: Workspace, work: WorkSet
     folder = workspace.dataset(dataset.name)
     keys: list[str] = []
     with open_source(dataset, workspace) as source:
-        pending = _pending(_jobs(source, folder, work.shard_size), folder, keys)
+        pending = _pending(_jobs(source, folder, work.shard_size, hash_lists), folder, keys)
         first = list(islice(pending, 2))
         if first:  # a single shard is not worth a process
             with mapper(work.backend, min(work.workers, len(first)), work.address) as pmap:
@@ -72,11 +77,14 @@ def ingest_dataset(dataset: DatasetSettings, workspace: Workspace, work: WorkSet
     return totals
 
 
-def _jobs(source: Source, folder: Path, shard_size: int) -> Iterator[Job]:
+def _jobs(source: Source, folder: Path, shard_size: int, hash_lists: Sequence[Path]) -> Iterator[Job]:
+    read_hash_lists(hash_lists)  # a faulty one is told before anything is done
     dataset = source.dataset
     copy = dataset.store == "copy"
     mapping = [dataset.columns, dataset.values, list(source.problems)]
-    settings = json_digest([_code_version(), copy, list(dataset.background), mapping])
+    settings = json_digest(
+        [_code_version(), copy, list(dataset.background), mapping, [*map(file_sha256, hash_lists)]]
+    )
     for number, items in enumerate(_chunks(source.items(), shard_size)):
         yield {
             "folder": str(folder),
@@ -88,6 +96,7 @@ def _jobs(source: Source, folder: Path, shard_size: int) -> Iterator[Job]:
             "columns": dataset.columns,
             "values": dataset.values,
             "problems": source.problems,
+            "hash_lists": [str(path.absolute()) for path in hash_lists],
         }
 
 

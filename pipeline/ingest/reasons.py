@@ -21,6 +21,7 @@ class IngestReason(StrEnum):
     ARCHIVE_TRUNCATED = "ARCHIVE_TRUNCATED"
     ARCHIVE_CORRUPT = "ARCHIVE_CORRUPT"
     ARCHIVE_BOMB = "ARCHIVE_BOMB"
+    HASH_LIST_MATCH = "HASH_LIST_MATCH"
     TIME_LIMIT = "TIME_LIMIT"
     MEMORY_LIMIT = "MEMORY_LIMIT"
     DECODER_DIED = "DECODER_DIED"
@@ -40,6 +41,9 @@ EXPLANATIONS: dict[str, str] = decode.EXPLANATIONS | {
     IngestReason.ARCHIVE_TRUNCATED: "The archive ends too soon; the members before that were taken.",
     IngestReason.ARCHIVE_CORRUPT: "A part of the archive cannot be read; the other members were taken.",
     IngestReason.ARCHIVE_BOMB: "It unpacks to far more than an archive of images does, or shares bytes with others.",
+    IngestReason.HASH_LIST_MATCH: (
+        "It matches a safety hash list, and was not copied: a person must act by your procedure, without opening it."
+    ),
     IngestReason.TIME_LIMIT: "Reading it took more than 10 seconds of processor time.",
     IngestReason.MEMORY_LIMIT: "Reading it took more memory than one file may take.",
     IngestReason.DECODER_DIED: "The decoder crashed on it.",

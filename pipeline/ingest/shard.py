@@ -23,6 +23,7 @@ from pipeline.ingest.reasons import IngestReason
 from pipeline.ingest.signals import read_signals
 from pipeline.ingest.table import Mapping, map_record
 from pipeline.similarity.fingerprints import fingerprint
+from pipeline.similarity.hash_lists import NO_LISTS, HashLists, read_hash_lists
 
 _LISTS = {"holders": ("holder_id", "|;"), "depicts": ("depicts", "|"), "derived_from": ("derived_from", "|")}
 _TEXTS = ("key", "label", "licence", "source_url", "attribution", "collected_at")
@@ -54,6 +55,7 @@ class Shard:
     background: Colour
     mapping: Mapping
     problems: tuple[str, ...]  # terms of the whole dataset that a person must read
+    lists: HashLists = NO_LISTS
     size: int = 0  # bytes packed
     offsets: dict[str, int] = field(default_factory=dict)  # by asset
 
@@ -67,14 +69,14 @@ class Shard:
 def ingest_shard(job: Job) -> Result:
     """Write inventory part, fingerprint part and blob of one shard, then its completion record.
 
-    `job`: folder, number, key, items, copy (else by reference), background, columns, values and
-    problems.
+    `job`: folder, number, key, items, copy (else by reference), background, columns, values, problems and hash_lists.
     """
     folder, number = Path(job["folder"]), job["number"]
     target = blob_path(folder, number)
     blob = target.with_name(f".{target.name}.{uuid4().hex[:8]}.tmp")
     mapping = Mapping(job["columns"], job["values"])
-    shard = Shard(f"blobs/{target.name}", blob, job["copy"], job["background"], mapping, job["problems"])
+    lists = read_hash_lists([Path(path) for path in job["hash_lists"]])
+    shard = Shard(f"blobs/{target.name}", blob, job["copy"], job["background"], mapping, job["problems"], lists)
     rows: list[Row] = []
     prints: dict[str, Row] = {}
     with machine_faults_named(target):
@@ -118,14 +120,20 @@ def examine_item(shard: Shard, item: Item) -> tuple[Row, Row]:
         row |= _columns(fields)
         place = item.place
         data = read(place)
-        row |= {"sha256": sha256(data), "bytes": len(data)}
+        if shard.lists.knows_bytes(data):
+            raise Refused(IngestReason.HASH_LIST_MATCH)
+        digest = sha256(data)
+        row |= {"sha256": digest, "bytes": len(data)}
         wanted = fields.get("sha256", "").lower()
         if wanted and wanted != row["sha256"]:
             raise Refused(IngestReason.DIGEST_MISMATCH, f"the table says {wanted[:80]}")
         image, picture = examine(data, arrays=isinstance(item.place, Array))
+        if shard.lists.knows_picture(picture.rgb(shard.background)):
+            row["sha256"] = ""  # no hash of it is kept
+            raise Refused(IngestReason.HASH_LIST_MATCH)
     except (Refused, BadImage) as fault:
         return _rejected(row, str(fault.reason), fault.detail), {}
-    asset = row["sha256"]
+    asset = digest
     row |= _stored(shard, place, asset, data)
     row |= {
         "status": "accepted",

@@ -7,12 +7,14 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.catalog.decode import BadImage, decode
 from pipeline.catalog.tables import HASH_BYTES, THUMBNAIL_BYTES
 from pipeline.core.settings import DuplicateSettings, ScreeningSettings
 from pipeline.screening.reasons import ScreeningReason
 from pipeline.similarity.copies import CopyGuard, Nearest
 from pipeline.similarity.fingerprints import Fingerprint, fingerprint, thumbnails
 from pipeline.similarity.groups import duplicate_groups
+from pipeline.similarity.hash_lists import NO_LISTS, HashLists
 
 _CALIBRATION_SEED = 0
 _UNREADABLE = Fingerprint(bytes(HASH_BYTES), 0.0, bytes(THUMBNAIL_BYTES))
@@ -27,6 +29,7 @@ def screen(
     earlier: pd.DataFrame,
     duplicates: DuplicateSettings,
     screening: ScreeningSettings,
+    lists: HashLists = NO_LISTS,
 ) -> pd.DataFrame:
     """Judge a batch: tables.VERDICTS, one row for each of `generated` (tables.GENERATED), in its order.
 
@@ -34,15 +37,20 @@ def screen(
     (allow | review | deny, as it is now) and trained (bool). `earlier`: published outputs of earlier batches: output,
     phash, flatness, thumbnail, pixels. An image passes when no reason applies. Its verdict depends on other images of
     the batch only as their duplicate, and only on those with a lower index. A variation may be a near copy of its
-    own `source`, which was licensed to be varied, and of nothing else.
+    own `source`, which was licensed to be varied, and of nothing else. What is on a safety hash list is `stopped`:
+    nothing of it is kept here, copied or shown.
     """
     known, earlier = known.reindex(columns=_KNOWN), earlier.reindex(columns=_EARLIER)  # an empty table may lack them
     prints, readable = _fingerprints(generated["image"])
+    listed = np.array([_is_listed(data, lists) for data in generated["image"]], dtype=bool)
+    prints = [_UNREADABLE if stopped else one for one, stopped in zip(prints, listed, strict=True)]
     flatness = np.array([one.flatness for one in prints], dtype=np.float64)
     pictures = thumbnails([one.thumbnail for one in prints])
-    blank = readable & (flatness < screening.minimum_deviation)
     reasons: Reasons = [[] for _ in prints]
-    _add(reasons, ~readable, ScreeningReason.UNREADABLE_IMAGE)
+    _add(reasons, listed, ScreeningReason.HASH_LIST_MATCH)
+    _add(reasons, ~readable & ~listed, ScreeningReason.UNREADABLE_IMAGE)
+    readable &= ~listed
+    blank = readable & (flatness < screening.minimum_deviation)
     _add(reasons, blank, ScreeningReason.BLANK)
 
     shown = readable & ~blank
@@ -67,7 +75,7 @@ def screen(
     return pd.DataFrame(
         {
             "index": generated["index"].to_numpy(dtype=np.int64),
-            "verdict": ["quarantine" if given else "pass" for given in reasons],
+            "verdict": [_verdict(given) for given in reasons],
             "reasons": reasons,
             "phash": [one.phash for one in prints],
             "flatness": flatness.astype(np.float32),
@@ -75,6 +83,24 @@ def screen(
             "nearest": nearest,
         }
     ).astype(dict.fromkeys(["verdict", "reasons", "phash", "thumbnail", "nearest"], object))  # of an empty batch too
+
+
+def _verdict(reasons: list[str]) -> str:
+    if ScreeningReason.HASH_LIST_MATCH in reasons:
+        return "stopped"
+    return "quarantine" if reasons else "pass"
+
+
+def _is_listed(data: bytes, lists: HashLists) -> bool:
+    """Whether an image is on a safety hash list, by its bytes or by what it shows."""
+    if lists is NO_LISTS:
+        return False
+    if lists.knows_bytes(data):
+        return True
+    try:
+        return lists.knows_picture(decode(data).rgb())
+    except BadImage:
+        return False
 
 
 def _fingerprints(images: pd.Series) -> tuple[list[Fingerprint], NDArray[np.bool_]]:

@@ -7,6 +7,7 @@ class ScreeningReason(StrEnum):
     """Reason codes of tables.VERDICTS."""
 
     UNREADABLE_IMAGE = "UNREADABLE_IMAGE"
+    HASH_LIST_MATCH = "HASH_LIST_MATCH"
     BLANK = "BLANK"
     DEGENERATE = "DEGENERATE"
     DUPLICATE_IN_BATCH = "DUPLICATE_IN_BATCH"
@@ -18,6 +19,9 @@ class ScreeningReason(StrEnum):
 
 EXPLANATIONS: dict[ScreeningReason, str] = {
     ScreeningReason.UNREADABLE_IMAGE: "The generated file cannot be decoded as an image.",
+    ScreeningReason.HASH_LIST_MATCH: (
+        "It matches a safety hash list, and is neither copied nor shown: a person must act by your procedure."
+    ),
     ScreeningReason.BLANK: "The image shows nothing: its brightness hardly varies.",
     ScreeningReason.DEGENERATE: "The image is like no known one, less than real images are like each other.",
     ScreeningReason.DUPLICATE_IN_BATCH: "An image with a lower number in this batch looks the same, and is kept.",

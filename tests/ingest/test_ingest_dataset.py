@@ -238,3 +238,15 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(source: Path, tmp_path:
     ingest_dataset(dataset(source), killed, SERIAL)
     assert outputs(killed) == outputs(whole)
     pd.testing.assert_frame_equal(read_inventory(killed, "set"), read_inventory(whole, "set"))
+
+
+def test_what_is_on_a_safety_hash_list_is_rejected_and_nothing_of_it_is_kept(source: Path, tmp_path: Path) -> None:
+    home, found = Workspace(tmp_path / "home"), (source / "p03.png").read_bytes()
+    (tmp_path / "list.txt").write_text(f"sha256 {hashlib.sha256(found).hexdigest()}")
+    totals = ingest_dataset(dataset(source, store="copy"), home, SERIAL, [tmp_path / "list.txt"])
+    assert totals == IngestTotals("set", 47, 40, 7, 2)
+    row = read_inventory(home, "set").set_index("file").loc["p03.png"]
+    assert (row["status"], row["reason"], row["sha256"], row["pixels"]) == ("rejected", "HASH_LIST_MATCH", "", "")
+    kept = b"".join(path.read_bytes() for path in home.dataset("set").rglob("*") if path.is_file())
+    assert found not in kept and hashlib.sha256(found).hexdigest().encode() not in kept
+    assert ingest_dataset(dataset(source, store="copy"), home, SERIAL) == IngestTotals("set", 47, 41, 6, 2)

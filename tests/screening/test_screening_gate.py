@@ -1,5 +1,6 @@
 """The gate on outputs: every reason, and the promises about order and determinism."""
 
+import hashlib
 import io
 
 import numpy as np
@@ -13,7 +14,8 @@ from pipeline.core.digests import pixel_digest
 from pipeline.core.settings import DuplicateSettings, ScreeningSettings
 from pipeline.screening.gate import screen
 from pipeline.screening.reasons import EXPLANATIONS, ScreeningReason
-from pipeline.similarity.fingerprints import fingerprint
+from pipeline.similarity.fingerprints import fingerprint, hash_words
+from pipeline.similarity.hash_lists import HashLists
 
 Pixels = NDArray[np.uint8]
 
@@ -187,3 +189,12 @@ def test_noise_is_degenerate_where_real_pictures_resemble_each_other() -> None:
     verdicts = screen(_batch([_hill(1000), noise]), known, pd.DataFrame(), DuplicateSettings(), ScreeningSettings())
     assert "DEGENERATE" not in verdicts.reasons[0]
     assert "DEGENERATE" in verdicts.reasons[1]
+
+
+def test_an_image_on_a_safety_hash_list_is_stopped_and_nothing_of_it_is_kept() -> None:
+    batch = _batch([_picture(1001), _picture(1002)])
+    listed = HashLists(hash_words([]), frozenset({("sha256", hashlib.sha256(batch["image"][1]).hexdigest())}))
+    verdicts = screen(batch, _known(TRAINING), pd.DataFrame(), DuplicateSettings(), ScreeningSettings(), listed)
+    assert list(verdicts["verdict"]) == ["pass", "stopped"]
+    assert verdicts["reasons"][1] == ["HASH_LIST_MATCH"]
+    assert not any(verdicts["phash"][1]) and not any(verdicts["thumbnail"][1]) and not verdicts["nearest"][1]

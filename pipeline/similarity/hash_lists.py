@@ -4,21 +4,21 @@ The format is the local file of the `threatexchange` library: one entry a line, 
 hexadecimal. Types are `pdq` (radius 31, from a full decode, and only of pictures of quality 50 or more), and `md5`,
 `sha1` and `sha256` of the bytes. A line `withdrawn TYPE HASH` takes an entry out again, wherever it stands.
 
-A match needs a person. Neither hash nor picture is ever shown, and nothing is copied. No match does not mean that a
-picture is harmless: the lists know only what was reported, and other hashes (PhotoDNA) are not read here.
+A match stops the picture and needs a person: neither hash nor picture is shown, and nothing is copied. No match does
+not mean that a picture is harmless: lists know only what was reported, and other hashes (PhotoDNA) are not read here.
 """
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pdqhash
+from numpy.typing import NDArray
 
-from pipeline.catalog.decode import BadImage, decode
-from pipeline.core.errors import ImprimaturError, NeedsPerson
+from pipeline.core.errors import ImprimaturError
 from pipeline.similarity.bands import Codes
 from pipeline.similarity.fingerprints import hash_words
 
@@ -33,22 +33,25 @@ class HashLists:
     pdq: Codes  # (N, 4)
     digests: frozenset[tuple[str, str]]  # (type, hexadecimal)
 
-    def knows(self, data: bytes) -> bool:
-        """Whether the bytes of an image, or what they show, are on a list."""
+    def knows_bytes(self, data: bytes) -> bool:
+        """Whether the bytes of a file are on a list."""
         kinds = {kind for kind, _ in self.digests}
-        if any((kind, hashlib.new(kind, data, usedforsecurity=False).hexdigest()) in self.digests for kind in kinds):
-            return True
+        return any(
+            (kind, hashlib.new(kind, data, usedforsecurity=False).hexdigest()) in self.digests for kind in kinds
+        )
+
+    def knows_picture(self, rgb: NDArray[np.uint8]) -> bool:
+        """Whether what pixels (H, W, 3) show is on a list; they must come from a full decode."""
         if not len(self.pdq):
-            return False
-        try:
-            rgb = decode(data, arrays=True).rgb()
-        except BadImage:
             return False
         bits, quality = pdqhash.compute(np.ascontiguousarray(rgb))
         if quality < PDQ_QUALITY:
             return False
         own = hash_words([np.packbits(bits.astype(bool)).tobytes()])
         return bool((np.bitwise_count(self.pdq ^ own).sum(axis=1) <= PDQ_DISTANCE).any())
+
+
+NO_LISTS = HashLists(hash_words([]), frozenset())
 
 
 def read_hash_lists(paths: Sequence[Path]) -> HashLists:
@@ -78,14 +81,3 @@ def read_hash_lists(paths: Sequence[Path]) -> HashLists:
     standing = entries - withdrawn
     pdq = hash_words([bytes.fromhex(value) for kind, value in sorted(standing) if kind == "pdq"])
     return HashLists(pdq, frozenset(entry for entry in standing if entry[0] != "pdq"))
-
-
-def stop_at_matches(lists: HashLists, images: Iterable[tuple[str, bytes]], where: str) -> None:
-    """Look every image (name, bytes) up. Raises NeedsPerson when any is on a list."""
-    found = [name for name, data in images if lists.knows(data)]
-    if found:
-        raise NeedsPerson(
-            f"{where}: {len(found)} image(s) match a safety hash list: {', '.join(found[:20])}"
-            + (" ..." if len(found) > 20 else ""),
-            "stop here, do not open or copy them, and follow your procedure for such finds; nothing further was done",
-        )
