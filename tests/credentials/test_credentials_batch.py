@@ -58,6 +58,16 @@ def test_a_batch_in_every_format_with_sidecars(own_studio: Studio, tmp_path: Pat
         assert verify(path, [own_studio.identity.anchors_pem]).state == "Trusted"
 
 
+def test_of_an_image_on_a_safety_hash_list_no_copy_is_made(own_studio: Studio, tmp_path: Path) -> None:
+    shard = job(own_studio, tmp_path, 3)
+    verdicts = read_table(Path(shard["verdicts"]))
+    verdicts.loc[0, "verdict"] = "stopped"
+    write_table(Path(shard["verdicts"]), verdicts, VERDICTS)
+    assert stamp_shard(shard)["published"] == 2
+    assert read_table(Path(shard["out"]))["index"].tolist() == [1, 2]
+    assert not (Path(shard["staging"]) / "quarantine").exists()
+
+
 def test_a_batch_that_was_killed_comes_out_as_if_it_had_not_been(own_studio: Studio, tmp_path: Path) -> None:
     count = 12
     undisturbed = job(own_studio, tmp_path / "a", count)
