@@ -100,6 +100,14 @@ def decode_small(data: bytes) -> NDArray[np.uint8]:
         return np.asarray(small.convert("RGB"))
 
 
+def small_pixels(_: None, data: bytes) -> NDArray[np.uint8] | None:
+    """As `decode_small`, None for a file that cannot be decoded: work for a guarded process."""
+    try:
+        return decode_small(data)
+    except DECODE_ERRORS:
+        return None
+
+
 def encode(rgb: NDArray[np.uint8], format: Format, source: str, tool: str) -> bytes:
     """Encode (H, W, 3) uint8 with an XMP packet that names the IPTC digital source type (a URL) and the tool.
 

@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict
 
 from pipeline.core.workspace import Workspace
 from pipeline.credentials import watermark
-from pipeline.credentials.images import DECODE_ERRORS, decode_small, mime_of
+from pipeline.credentials.images import mime_of, small_pixels
 from pipeline.credentials.jumbf import active_manifest_only
 from pipeline.credentials.recovery import (
     HASH_ALGORITHM,
@@ -32,6 +32,7 @@ from pipeline.credentials.recovery import (
     watermark_matches,
 )
 from pipeline.credentials.repository import find_by_manifest, read_store
+from pipeline.ingest.guard import Limits, Lost, guarded
 
 PREFIX = "/v1"
 LONGEST_VALUE = 2_048  # characters of a value in a URL
@@ -138,12 +139,13 @@ def _bound(workspace: Workspace, alg: str, value: str) -> list[Match]:
 
 
 def _pixels(body: bytes) -> NDArray[np.uint8]:
+    """The pixels of an uploaded image, decoded in a process of its own. Raises HTTPException 415."""
     if not mime_of(body):
         raise HTTPException(415, "This is not an image of a type that is read here.")
-    try:
-        return decode_small(body)
-    except DECODE_ERRORS:
-        raise HTTPException(415, "The image cannot be decoded.") from None
+    pixels = next(guarded(small_pixels, None, [body], Limits()))
+    if pixels is None or isinstance(pixels, Lost):
+        raise HTTPException(415, "The image cannot be decoded.")
+    return pixels
 
 
 def _seen(workspace: Workspace, key: bytes | None, rgb: NDArray[np.uint8], alg: str | None) -> list[Match]:
