@@ -11,12 +11,11 @@ from flows.job import Job, only_run, open_job
 from flows.progress import timed_stage
 from pipeline.catalog.assets import read_fingerprints, read_inventory
 from pipeline.catalog.ledger import append_events, ledger_head, read_event_table
-from pipeline.catalog.records import dataset_licence
 from pipeline.catalog.runs import note_run
 from pipeline.core.settings import DatasetSettings
 from pipeline.core.workspace import Workspace
 from pipeline.ingest.locate import locate_source
-from pipeline.rights.blocks import decide
+from pipeline.rights.datasets import decide_among_all
 from pipeline.rights.events import read_event_file
 from pipeline.rights.selection import select
 from pipeline.rights.snapshot import Snapshot, make_snapshot
@@ -50,10 +49,9 @@ def audit_stage(job: Job) -> Audited:
         imported = sum(import_consent(job, dataset) for dataset in job.settings.datasets)
         inventories = pd.concat([read_inventory(job.workspace, name).assign(dataset=name) for name in names])
         fingerprints = pd.concat([read_fingerprints(job.workspace, name) for name in names])
-        licences = {name: dataset_licence(job.catalog, name) for name in names}
         moment = job.run.as_of
         events = read_event_table(job.catalog, moment)
-        decisions = decide(inventories, licences, events, job.purpose, job.policy, moment, moment)
+        decisions = decide_among_all(job.workspace, inventories, events, job.purpose, job.policy, moment, moment)
         selection = select(inventories, decisions, fingerprints, job.settings.duplicates)
         head = ledger_head(job.catalog, moment)
         snapshot = make_snapshot(

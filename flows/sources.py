@@ -5,14 +5,12 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.catalog.assets import read_asset, read_inventory
-from pipeline.catalog.database import open_catalog
 from pipeline.catalog.ledger import read_event_table
-from pipeline.catalog.records import dataset_licence
 from pipeline.core.errors import NeedsPerson
 from pipeline.core.shards import rows_of, write_bytes
 from pipeline.core.workspace import Workspace
 from pipeline.generators.batch import VariedSource, source_path
-from pipeline.rights.blocks import decide
+from pipeline.rights.datasets import decide_among_all
 from pipeline.rights.findings import Purpose
 from pipeline.rights.policy import Policy
 
@@ -20,10 +18,9 @@ from pipeline.rights.policy import Policy
 def decided_inputs(workspace: Workspace, dataset: str, commercial: bool, policy: Policy, moment: str) -> pd.DataFrame:
     """Every accepted asset of a dataset with the worst decision on it for the purpose generate_input, and why."""
     inventory = read_inventory(workspace, dataset).assign(dataset=dataset)
-    catalog = open_catalog(workspace)
-    licences = {dataset: dataset_licence(catalog, dataset)}
     purpose = Purpose("generate_input", commercial)
-    decisions = decide(inventory, licences, read_event_table(catalog, moment), purpose, policy, moment, moment)
+    events = read_event_table(open_catalog(workspace), moment)
+    decisions = decide_among_all(workspace, inventory, events, purpose, policy, moment, moment)
     worst = {"allow": 0, "review": 1, "deny": 2}
     ordered = decisions.assign(rank=decisions.decision.map(worst)).sort_values("rank", kind="stable")
     strictest = ordered.drop_duplicates("asset", keep="last")[["asset", "decision", "reasons"]]

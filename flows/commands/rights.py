@@ -10,7 +10,7 @@ from flows.commands.given import validated
 from pipeline.catalog.assets import read_fingerprints, read_inventories, read_inventory
 from pipeline.catalog.database import open_catalog
 from pipeline.catalog.ledger import append_events, ledger_head, read_event_table
-from pipeline.catalog.records import dataset_licence, dataset_licences
+from pipeline.catalog.records import dataset_licences
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.moments import now, parse_moment
 from pipeline.core.settings import ConsentFile, DuplicateSettings, Use, load_mapping
@@ -146,10 +146,8 @@ def _inventories(workspace: Workspace, datasets: list[str]) -> pd.DataFrame:
 def _decisions(
     workspace: Workspace, datasets: list[str], purpose: Purpose, policy: Path | None, as_of: str, known_at: str
 ) -> pd.DataFrame:
-    from pipeline.rights.blocks import decide
+    from pipeline.rights.datasets import decide_among_all
 
-    catalog = open_catalog(workspace)
-    licences = {name: dataset_licence(catalog, name) for name in datasets}
-    events = read_event_table(catalog, known_at)
+    events = read_event_table(open_catalog(workspace), known_at)
     inventories = _inventories(workspace, datasets)
-    return decide(inventories, licences, events, purpose, load_policy(policy), as_of, known_at)
+    return decide_among_all(workspace, inventories, events, purpose, load_policy(policy), as_of, known_at)

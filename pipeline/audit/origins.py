@@ -15,14 +15,13 @@ from sqlalchemy import RowMapping
 from pipeline.catalog.assets import inventory_path, read_inventory
 from pipeline.catalog.database import open_catalog
 from pipeline.catalog.ledger import ConsentEvent, read_events
-from pipeline.catalog.records import dataset_licence
 from pipeline.catalog.references import key_of
 from pipeline.catalog.tables import INVENTORY
 from pipeline.core.digests import json_digest
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.shards import read_table
 from pipeline.core.workspace import Workspace
-from pipeline.rights.blocks import decide
+from pipeline.rights.datasets import decide_among_all
 from pipeline.rights.findings import Purpose, parse_purpose
 from pipeline.rights.policy import Policy, policy_digest
 
@@ -151,9 +150,8 @@ class Questions:
         gone = origin.selected - set(inventory.asset)
         key = (datasets, frozenset(gone), str(origin.purpose), policy_digest(origin.policy), held, known)
         if key not in self._answers:
-            licences = {name: dataset_licence(open_catalog(self._workspace), name) for name in datasets}
             facts = pd.concat([inventory, _as_recorded(origin, gone)]) if gone else inventory
-            table = decide(facts, licences, self._events, origin.purpose, origin.policy, held, known)
+            table = decide_among_all(self._workspace, facts, self._events, origin.purpose, origin.policy, held, known)
             self._answers[key] = _not_allowed(table)
         return self._answers[key]
 

@@ -7,13 +7,13 @@ import pandas as pd
 from pipeline.catalog.assets import read_fingerprints, read_inventory
 from pipeline.catalog.database import open_catalog
 from pipeline.catalog.ledger import read_event_table
-from pipeline.catalog.records import dataset_licence, model_row, snapshot_row
+from pipeline.catalog.records import model_row, snapshot_row
 from pipeline.core.merkle import merkle_root
 from pipeline.core.settings import DuplicateSettings
 from pipeline.core.shards import read_table
 from pipeline.core.workspace import Workspace
 from pipeline.generators.record import read_record
-from pipeline.rights.blocks import decide
+from pipeline.rights.datasets import decide_among_all
 from pipeline.rights.findings import parse_purpose
 from pipeline.rights.policy import Policy
 from pipeline.rights.selection import select
@@ -66,9 +66,8 @@ def _selection(
     catalog = open_catalog(workspace)
     inventory = pd.concat([read_inventory(workspace, name).assign(dataset=name) for name in names])
     fingerprints = pd.concat([read_fingerprints(workspace, name) for name in names])
-    licences = {name: dataset_licence(catalog, name) for name in names}
     events = read_event_table(catalog, moment)
-    decisions = decide(inventory, licences, events, parse_purpose(purpose), policy, moment, moment)
+    decisions = decide_among_all(workspace, inventory, events, parse_purpose(purpose), policy, moment, moment)
     return select(inventory, decisions, fingerprints, duplicates)
 
 

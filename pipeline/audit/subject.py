@@ -14,12 +14,12 @@ from pipeline.audit.origins import stored_policy
 from pipeline.catalog.assets import inventory_path, read_inventory
 from pipeline.catalog.database import open_catalog
 from pipeline.catalog.ledger import ConsentEvent, ledger_head, read_events
-from pipeline.catalog.records import dataset_licence, snapshot_row
+from pipeline.catalog.records import snapshot_row
 from pipeline.catalog.tables import datasets
 from pipeline.core.moments import format_moment
 from pipeline.core.shards import read_table
 from pipeline.core.workspace import Workspace
-from pipeline.rights.blocks import decide
+from pipeline.rights.datasets import decide_among_all
 from pipeline.rights.findings import Purpose, parse_purpose
 from pipeline.rights.policy import Policy, policy_digest
 
@@ -75,11 +75,10 @@ def dataset_subject(
     """Datasets as decided at a moment. Raises ImprimaturError for one that was never ingested."""
     catalog = open_catalog(workspace)
     inventory = pd.concat([read_inventory(workspace, name).assign(dataset=name) for name in names])
-    licences = {name: dataset_licence(catalog, name) for name in names}
     events = read_events(catalog, known_at)
     soon = moment_after(as_of, SOON)
-    decisions = decide(inventory, licences, events, purpose, policy, as_of, known_at)
-    later = decide(inventory, licences, events, purpose, policy, soon, known_at)
+    decisions = decide_among_all(workspace, inventory, events, purpose, policy, as_of, known_at)
+    later = decide_among_all(workspace, inventory, events, purpose, policy, soon, known_at)
     return Subject(
         title=", ".join(names),
         purpose=purpose,
@@ -108,9 +107,8 @@ def snapshot_subject(workspace: Workspace, identifier: str, today: str) -> Subje
     inventory = pd.concat([read_inventory(workspace, name).assign(dataset=name) for name in there])
     purpose, policy = parse_purpose(row.purpose), stored_policy(folder / "policy.json", row.policy_sha256)
     soon = moment_after(today, SOON)
-    licences = {name: dataset_licence(catalog, name) for name in there}
     events = read_events(catalog, today)
-    later = decide(inventory, licences, events, purpose, policy, soon, today)
+    later = decide_among_all(workspace, inventory, events, purpose, policy, soon, today)
     verdicts = dict(zip(zip(later["dataset"], later["file"], strict=True), later["decision"], strict=True))
     chosen = read_table(folder / "selection.parquet", ["asset", "selected"])
     used = set(chosen["asset"][chosen["selected"]])
