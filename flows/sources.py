@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.catalog.assets import read_asset, read_inventory
+from pipeline.catalog.database import open_catalog
 from pipeline.catalog.ledger import read_event_table
 from pipeline.core.errors import NeedsPerson
 from pipeline.core.shards import rows_of, write_bytes

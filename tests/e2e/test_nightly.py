@@ -109,7 +109,10 @@ def test_lineage_walks_both_ways(studio: Studio, finished: Finished) -> None:
     (back,) = studio.lines("audit", "trace", str(image), "--home", str(finished.home))
     text = json.dumps(back)
     assert finished.outcome["model"] in text and finished.outcome["snapshot"] in text
-    nearest = read_table(batch / "batch.parquet").nearest.iloc[0][0]["asset"]
+    selection = read_table(Workspace(finished.home).snapshot(finished.outcome["snapshot"]) / "selection.parquet")
+    trained = set(selection.asset[selection.selected])
+    near = (close["asset"] for found in read_table(batch / "batch.parquet").nearest for close in found)
+    nearest = next(asset for asset in near if asset in trained)
     (forth,) = studio.lines("audit", "trace", nearest, "--home", str(finished.home))
     assert finished.outcome["model"] in json.dumps(forth)
 
