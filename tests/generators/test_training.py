@@ -288,3 +288,16 @@ def test_losses_are_also_curves_for_tensorboard(tmp_path: Path) -> None:
     logged = [json.loads(line) for line in (tmp_path / "metrics.jsonl").open()]
     drawn = [(event.step, event.value) for event in curves.Scalars("flow/velocity")]
     assert drawn == [(line["step"], pytest.approx(line["velocity"], rel=1e-6)) for line in logged]
+
+
+def test_a_checkpoint_of_another_config_is_refused(tmp_path: Path) -> None:
+    data = striped_set()
+    root = merkle_root(data.assets)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+        train(tiny("flow_matching"), data, root, tmp_path / "one", _interrupt_at(3))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "one" / "checkpoint.safetensors").rename(tmp_path / "other" / "checkpoint.safetensors")
+    with pytest.raises(ImprimaturError, match=r"checkpoint\.safetensors: belongs to another training"):
+        train(tiny("flow_matching", width=16), data, root, tmp_path / "other")
+    assert not is_trained(tmp_path / "other")

@@ -18,8 +18,8 @@ MODEL = ModelSettings(size=16, channels=3)
 BACKGROUNDS = {"flags": (10, 20, 30)}
 
 
-def png(colour: tuple[int, ...], mode: str = "RGB") -> bytes:
-    image = Image.new(mode, (16, 16), colour)
+def png(colour: tuple[int, ...], mode: str = "RGB", size: tuple[int, int] = (16, 16)) -> bytes:
+    image = Image.new(mode, size, colour)
     image.putpixel((0, 0), (255, 0, 0, 255)[: len(colour)])
     stream = io.BytesIO()
     image.save(stream, "PNG")
@@ -96,3 +96,11 @@ def test_nothing_selected_is_an_error(workspace: Workspace, tmp_path: Path) -> N
     selection = selection_of(workspace, [(png((1, 2, 3)), "a", False)])
     with pytest.raises(ImprimaturError, match="nothing may be trained on"):
         prepare_training_set(workspace, selection, BACKGROUNDS, MODEL, tmp_path / "set")
+
+
+def test_images_of_mixed_sizes_and_shapes_all_come_to_the_models(workspace: Workspace, tmp_path: Path) -> None:
+    sizes = [(33, 21), (16, 300), (640, 48), (16, 16)]
+    files = [(png((200, 10 * n, 0), size=size), "plain", True) for n, size in enumerate(sizes)]
+    data = prepare_training_set(workspace, selection_of(workspace, files), BACKGROUNDS, MODEL, tmp_path / "set")
+    assert data.pixels.shape == (4, 16, 16, 3)
+    assert (data.pixels.max(axis=(1, 2))[:, 0] >= 190).all()
