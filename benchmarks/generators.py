@@ -58,7 +58,7 @@ def idx(name: str) -> Pixels:
 PEERS = {"mlp_vae": mlp_vae, "dcgan": dcgan}
 OURS: dict[str, dict[str, Any]] = {
     "vae": {"kind": "vae"},
-    "gan": {"kind": "gan", "width": 40},
+    "gan": {"kind": "gan"},
     "flow_matching": {"kind": "flow_matching", "batch_size": 32},
 }
 SHOWN = {
@@ -68,7 +68,7 @@ SHOWN = {
     "gan": "our GAN over latents",
     "flow_matching": "our flow matching",
 }
-GUIDANCE = {"vae": 1.5, "gan": 1.0, "flow_matching": 1.5}
+GUIDANCE = {"vae": 1.25, "gan": 1.0, "flow_matching": 1.5}
 
 
 def ours(name: str, pixels: Pixels, labels: NDArray[np.uint8], seconds: float, folder: Path) -> float:

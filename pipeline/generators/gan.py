@@ -13,7 +13,8 @@ from pipeline.generators.adversarial import critic_loss, maker_loss
 from pipeline.generators.protocol import Generator, Objective, Stage
 from pipeline.generators.vae import Autoencoder, looker
 
-ADVERSARIAL_SHARE = 0.21  # of the budget: the players take far longer to settle than a flow does
+TEXTURE_SHARE = 0.13  # of the budget
+ADVERSARIAL_SHARE = 0.21  # the players take far longer to settle than a flow does
 GAMMA = 1.0  # weight of the gradient penalties
 
 
@@ -95,7 +96,8 @@ class LatentGAN(Generator):
             last_rate=0.02,
             mixed_precision=False,
         )
-        return (*self.autoencoder.stages(self.looker, 1 - ADVERSARIAL_SHARE), players)
+        share = 1 - TEXTURE_SHARE - ADVERSARIAL_SHARE
+        return (*self.autoencoder.stages(self.looker, share, TEXTURE_SHARE), players)
 
     def _pair(self, codes: Tensor, labels: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
         real = self.autoencoder.draw(codes, random)

@@ -14,13 +14,16 @@ from pipeline.generators.protocol import Objective, Stage
 
 LAYERS = (2, 5, 8)  # of the CNN's body, after its three convolutions
 WEIGHT = 2.0  # of the features beside the pixels
-LOOKING, TUNING = 0.05, 0.15  # shares of the budget
+LOOKING = 0.25  # of the time, for the CNN
 
 
 def texture_stages(
-    classifier: Classifier, encode: nn.Module, decode: nn.Module, batch_size: int, rate: float
+    classifier: Classifier, encode: nn.Module, decode: nn.Module, share: float, batch_size: int, rate: float
 ) -> tuple[Stage, Stage]:
-    """The CNN learns to tell the classes apart; then `decode`, alone, is tuned on the latents that `encode` gives."""
+    """The CNN learns to tell the classes apart; then `decode`, alone, is tuned on the latents that `encode` gives.
+
+    Both take a `share` of the budget.
+    """
 
     def recognise(images: Tensor, labels: Tensor, _random: torch.Generator) -> Tensor:
         if not classifier.knows_classes:  # then quarter turns
@@ -47,8 +50,8 @@ def texture_stages(
     recognition = Objective("recognition", (classifier,), recognise, rate)
     texture = Objective("texture", (decode,), tune, rate / 2)
     return (
-        Stage("recognition", LOOKING, batch_size, (recognition,)),
-        Stage("texture", TUNING, batch_size, (texture,)),
+        Stage("recognition", LOOKING * share, batch_size, (recognition,)),
+        Stage("texture", (1 - LOOKING) * share, batch_size, (texture,)),
     )
 
 

@@ -18,7 +18,7 @@ from pipeline.generators.layers import ConditionalMLP, ResidualBlock, halvings, 
 from pipeline.generators.protocol import Generator, Objective, Stage
 from pipeline.generators.texture import texture_stages
 
-PRIOR_SHARE = 0.12  # of the budget
+TEXTURE_SHARE, PRIOR_SHARE = 0.2, 0.12  # of the budget
 
 
 class Autoencoder(nn.Module):
@@ -44,13 +44,12 @@ class Autoencoder(nn.Module):
         self.mean: Tensor
         self.scale: Tensor
 
-    def stages(self, looker: Classifier, share: float) -> tuple[Stage, ...]:
-        """The evidence lower bound, then texture by the eyes of `looker`; together a `share` of the budget."""
+    def stages(self, looker: Classifier, share: float, texture_share: float) -> tuple[Stage, ...]:
+        """The evidence lower bound for a `share` of the budget, then texture by the eyes of `looker`."""
         rate, batch = self.settings.learning_rate, self.settings.batch_size
         bound = Objective("elbo", (self.encoder, self.decoder), self._loss, rate)
-        texture = texture_stages(looker, self.encoder, self.decoder, batch, rate)
-        taken = sum(stage.share for stage in texture)
-        return (Stage("autoencoder", share - taken, batch, (bound,)), *texture)
+        texture = texture_stages(looker, self.encoder, self.decoder, texture_share, batch, rate)
+        return (Stage("autoencoder", share, batch, (bound,)), *texture)
 
     def _loss(self, images: Tensor, _labels: Tensor, random: torch.Generator) -> Tensor:
         """Negative evidence lower bound per pixel, with the decoder variance at its optimum, the mean error."""
@@ -112,7 +111,8 @@ class VAE(Generator):
         """The autoencoder with its texture, then the prior over its latents."""
         prior = Objective("prior", (self.prior,), self._prior_loss, self.settings.learning_rate)
         over_latents = Stage("prior", PRIOR_SHARE, self.settings.batch_size, (prior,), self.autoencoder.encode_all)
-        return (*self.autoencoder.stages(self.looker, 1 - PRIOR_SHARE), over_latents)
+        share = 1 - TEXTURE_SHARE - PRIOR_SHARE
+        return (*self.autoencoder.stages(self.looker, share, TEXTURE_SHARE), over_latents)
 
     def _prior_loss(self, codes: Tensor, labels: Tensor, random: torch.Generator) -> Tensor:
         return flow_loss(self.prior, self.autoencoder.draw(codes, random), labels, random)
