@@ -12,7 +12,7 @@ from pipeline.catalog.hash_index import near_keys, probe_keys
 from pipeline.catalog.tables import THUMBNAIL_SIDE
 from pipeline.core.workspace import Workspace
 from pipeline.credentials import watermark
-from pipeline.credentials.likeness import CERTAIN, Plane, Thumbnail, likeness, placed_likeness, relative_errors
+from pipeline.credentials.likeness import Plane, Thumbnail, likeness, placed_likeness, relative_errors
 from pipeline.credentials.repository import (
     Entry,
     find_by_file_sha256,
@@ -27,6 +27,7 @@ from pipeline.similarity.fingerprints import fingerprint, hash_margins, thumbnai
 HASH_ALGORITHM = "dev.imprimatur.phash256.v1"  # ours, not on the C2PA list of soft binding algorithms
 HASH_BITS = 256
 WATERMARK_LIKENESS = 0.75  # what a picture that carries an output's watermark must have of that output's looks
+PLACED_LIKENESS = 0.6  # the same, where the watermark says how it lies: other pictures reach 0.41
 FINGERPRINT_DISTANCE = 48  # bits of 256; looks alone must be close, and confirmed by the thumbnail
 MEAN_ERROR = 0.12  # accepted of two thumbnails, see docs/benchmarks/recovery.md
 WORST_ERROR = 0.45  # at any place of them; 0.5 and more between look-alikes of one series
@@ -90,12 +91,12 @@ def watermark_matches(workspace: Workspace, rgb: Pixels, key: bytes) -> tuple[li
     if not found or not carriers:
         return [], []
     seen, uprights = _thumbnail(rgb), found.uprights(THUMBNAIL_SIDE)
-    alike = [(_likeness(workspace, entry, seen, uprights), entry) for entry in carriers]
-    matches = [
-        Match(entry, "watermark", score, {"alg": watermark.ALGORITHM, "value": payload})
-        for score, entry in alike
-        if score >= WATERMARK_LIKENESS
-    ]
+    matches = []
+    for entry in carriers:
+        score = _placed_likeness(workspace, entry, uprights)
+        if score < PLACED_LIKENESS and (score := _likeness(workspace, entry, seen)) < WATERMARK_LIKENESS:
+            continue
+        matches.append(Match(entry, "watermark", score, {"alg": watermark.ALGORITHM, "value": payload}))
     codes = [] if matches else ["watermark.transplanted"]
     return sorted(matches, key=lambda match: -match.similarity), codes
 
@@ -156,12 +157,14 @@ def _border(part: float) -> int:
     return math.ceil(32 * part / (1 + 2 * part))
 
 
-def _likeness(workspace: Workspace, entry: Entry, seen: Thumbnail, uprights: Sequence[Plane] = ()) -> float:
+def _placed_likeness(workspace: Workspace, entry: Entry, uprights: Sequence[Plane]) -> float:
     kept = _kept_thumbnail(workspace, entry)
-    if kept is None:
-        return 0.0
-    placed = max((placed_likeness(upright, kept) for upright in uprights), default=-1.0)
-    return placed if placed > CERTAIN else max(placed, likeness(seen, kept))
+    return 0.0 if kept is None else max((placed_likeness(upright, kept) for upright in uprights), default=0.0)
+
+
+def _likeness(workspace: Workspace, entry: Entry, seen: Thumbnail) -> float:
+    kept = _kept_thumbnail(workspace, entry)
+    return 0.0 if kept is None else likeness(seen, kept)
 
 
 def _kept_thumbnail(workspace: Workspace, entry: Entry) -> Thumbnail | None:
