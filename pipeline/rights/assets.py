@@ -58,7 +58,7 @@ class Assets:
         self.identity = _coded(_or_number(first_filled(filled(table["asset"]), filled(table["sha256"]))))
         self.pixels = _coded(_or_number(first_filled(filled(table["pixels"]))))
         self.accepted = np.asarray(pc.equal(table["status"], "accepted"))
-        self.holders: pa.ListArray = _whole(table["holders"].cast(pa.list_(pa.string())))
+        self.holders: pa.ListArray = whole(table["holders"].cast(pa.list_(pa.string())))
         self._columns = {name: filled(table[name]) for name in _KEPT} | {name: _joined(table[name]) for name in LISTS}
 
     def column(self, name: str) -> pa.StringArray:
@@ -149,15 +149,16 @@ def combine(*codes: Codes) -> tuple[Codes, Codes]:
 
 def filled(column: pa.ChunkedArray) -> pa.StringArray:
     """A column in one piece, "" where it has nothing."""
-    whole = _whole(column.cast(pa.string()))
-    return pc.fill_null(whole, "") if whole.null_count else whole
+    texts = whole(column.cast(pa.string()))
+    return pc.fill_null(texts, "") if texts.null_count else texts
 
 
 def _joined(column: pa.ChunkedArray) -> pa.StringArray:
-    return pc.fill_null(_whole(pc.binary_join(column.cast(pa.list_(pa.string())), _BETWEEN)), "")
+    return pc.fill_null(whole(pc.binary_join(column.cast(pa.list_(pa.string())), _BETWEEN)), "")
 
 
-def _whole(column: pa.ChunkedArray) -> pa.Array:
+def whole(column: pa.ChunkedArray) -> pa.Array:
+    """A column in one piece."""
     if isinstance(column, pa.ChunkedArray):
         return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
     return column

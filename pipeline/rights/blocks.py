@@ -113,7 +113,9 @@ def _names(inventory: pa.Table) -> tuple[Codes, NDArray[np.uint64]]:
     ]
     columns += [_after_colon(rows, texts) for rows, texts in columns[1:]]
     numbered = [(rows, _numbers(texts)) for rows, texts in columns]
-    numbered.append((every, np.where(pixels := _numbers(filled(inventory["pixels"])), pixels ^ _PIXELS, 0)))
+    numbered.append(
+        (every, np.where(pixels := _numbers(filled(inventory["pixels"])), pixels ^ _PIXELS | np.uint64(1), 0))
+    )
     row, number = (np.concatenate(parts) for parts in zip(*numbered, strict=True))
     return row[number != 0], number[number != 0]
 
@@ -151,10 +153,10 @@ def _numbers(texts: pa.StringArray) -> NDArray[np.uint64]:
     if (long := length == _DIGEST).any():
         digests = pa.concat_arrays([texts.filter(pa.array(long))])  # in a buffer of its own
         words = np.frombuffer(digests.buffers()[2], np.uint64, len(digests) * _DIGEST // 8).reshape(-1, _DIGEST // 8)
-        numbers[long] = words[:, 0] * _PIXELS ^ words[:, 1]
+        numbers[long] = words[:, 0] * _PIXELS ^ words[:, 1] | np.uint64(1)  # 0 is no name
     if len(short := np.flatnonzero(~long & (length > 0))):
         objects = texts.take(pa.array(short)).to_numpy(zero_copy_only=False)
-        numbers[short] = pd.util.hash_array(objects, categorize=False)
+        numbers[short] = pd.util.hash_array(objects, categorize=False) | np.uint64(1)
     return numbers
 
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.catalog.ledger import ConsentEvent
-from pipeline.rights.assets import Coded, Codes, tidy
+from pipeline.rights.assets import Coded, Codes, tidy, whole
 from pipeline.rights.consent import ORDER
 
 
@@ -30,7 +30,7 @@ class Chronicle:
     def coded(self, name: str) -> Coded:
         """A column as numbers."""
         if name not in self._coded:
-            column = _whole(self._table[name])
+            column = whole(self._table[name])
             self._coded[name] = Coded(column.dictionary, np.asarray(column.indices, dtype=np.int64)[self._order])
         return self._coded[name]
 
@@ -41,7 +41,7 @@ class Chronicle:
 
     def texts(self, name: str, positions: Codes) -> pa.StringArray:
         """A column's texts, for some events."""
-        column = _whole(self._table[name]).take(pa.array(self._order[positions]))
+        column = whole(self._table[name]).take(pa.array(self._order[positions]))
         return column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
 
     @cached_property
@@ -62,16 +62,10 @@ class Chronicle:
     def _in_order(self) -> Codes:
         recorded, action = self.coded("recorded_at"), self.each("action", lambda text: ORDER.get(text, 9), np.int64)
         moment = np.asarray(pc.rank(recorded.values), dtype=np.int64)[recorded.codes] * 10 + action
-        return np.lexsort((_ranks(_whole(self._table["event_id"])), moment))
+        return np.lexsort((_ranks(whole(self._table["event_id"])), moment))
 
 
 def _ranks(texts: pa.StringArray) -> Codes:
     ranks = np.empty(len(texts), dtype=np.int64)
     ranks[np.asarray(pc.sort_indices(texts))] = np.arange(len(texts))
     return ranks
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    if isinstance(column, pa.ChunkedArray):
-        return column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
-    return column
