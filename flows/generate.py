@@ -1,5 +1,6 @@
 """Generate: a signed model becomes images; the gate judges them; what passes is stamped and published."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pipeline.catalog.assets import read_fingerprints
 from pipeline.catalog.records import earlier_batches
 from pipeline.catalog.tables import VERDICTS
 from pipeline.core.digests import file_sha256, json_digest
-from pipeline.core.shards import finish, is_finished, read_parts, read_table, write_table
+from pipeline.core.shards import finish, is_finished, read_parts, read_table, write_json, write_table
 from pipeline.core.work import Job as ShardJob
 from pipeline.core.work import mapper, raise_failures
 from pipeline.core.workspace import Workspace
@@ -61,16 +62,17 @@ def varied_sources(job: Job, folder: Path) -> tuple[list[VariedSource], float]:
 def screen_stage(job: Job, audited: Audited, generated: list[Path]) -> Path:
     """Judge every image; returns the verdicts' file (tables.VERDICTS)."""
     with timed_stage("screen", job.account) as stage:
-        out = job.folder / "verdicts.parquet"
+        out, beside = job.folder / "verdicts.parquet", job.folder / "screening.json"
         images = pd.concat([read_table(part) for part in generated], ignore_index=True)
         settings = job.settings.screening
         lists = read_hash_lists(settings.hash_lists)
         listed = [file_sha256(path) for path in settings.hash_lists]
         key = json_digest([list(images.pixels), audited.snapshot.id, settings.model_dump(mode="json"), listed])
-        if not is_finished(out, key):
+        if not (is_finished(out, key) and beside.exists()):
             known, earlier = known_assets(job, audited), earlier_outputs(job)
-            verdicts = screen(images, known, earlier, job.settings.duplicates, settings, lists)
-            write_table(out, verdicts, VERDICTS)
+            screened = screen(images, known, earlier, job.settings.duplicates, settings, lists)
+            write_json(beside, {"honest": asdict(screened.honest)})
+            write_table(out, screened.verdicts, VERDICTS)
             finish(out, key)
         verdicts = read_table(out, ["verdict"])
         stage.taken, stage.given = len(verdicts), int((verdicts.verdict == "pass").sum())

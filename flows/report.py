@@ -14,6 +14,7 @@ from flows.train import Model
 from pipeline.audit.attribution import write_credits
 from pipeline.audit.batch_table import batch_table, write_batch_table
 from pipeline.audit.report import (
+    HonestFacts,
     ModelFacts,
     NightlyReport,
     SignerFacts,
@@ -39,7 +40,7 @@ from pipeline.screening.reasons import EXPLANATIONS as SCREENING_EXPLANATIONS
 
 @dataclass(frozen=True)
 class Reported:
-    """Where the report lies, and what it says in ten lines."""
+    """Where the report lies, and what it says in eleven lines."""
 
     path: Path
     summary: str
@@ -91,6 +92,7 @@ def gather(
         snapshot=snapshot_facts(job, audited),
         model=model_facts(model),
         batch=table,
+        honest=HonestFacts(**json.loads((job.folder / "screening.json").read_text())["honest"]),
         signer=SignerFacts(job.identity.common_name, job.identity.development),
         images=dict(zip(images["index"], images.image, strict=True)),
         thumbnails=dict(zip(shown.asset, shown.thumbnail, strict=True)),

@@ -52,6 +52,14 @@ class ModelFacts:
 
 
 @dataclass(frozen=True)
+class HonestFacts:
+    """How many real pictures were left out and judged as the batch was, and the share called near copies, 0 to 1."""
+
+    pictures: int
+    rate: float
+
+
+@dataclass(frozen=True)
 class SignerFacts:
     """Who signed the credentials."""
 
@@ -83,6 +91,7 @@ class NightlyReport:
     snapshot: SnapshotFacts
     model: ModelFacts
     batch: pd.DataFrame
+    honest: HonestFacts
     signer: SignerFacts
     images: Mapping[int, bytes] = field(default_factory=dict)
     thumbnails: Mapping[str, bytes] = field(default_factory=dict)

@@ -17,6 +17,7 @@ PUBLISHED_SHOWN = 240  # images of a batch that the page shows; the table holds 
 QUARANTINED_SHOWN = 120
 FILES_SHOWN = 100
 CREDITS_SHOWN = 300
+FEW_HONEST = 100  # real pictures; of fewer, a rate of some percent cannot be told
 _TEXT_SHOWN = 240
 
 
@@ -84,6 +85,7 @@ class Figures:
     rejected: list[Reason]
     credits: list[Credit]
     uncredited: int  # assets that must be credited, but nobody is named
+    near_copies: int  # images that were called near copies of training images
     shown_published: list[Output]
     shown_quarantined: list[Output]
 
@@ -121,6 +123,7 @@ def figures(report: NightlyReport) -> Figures:
         rejected=_rejected(report),
         credits=[credit for credit in credits if credit.line],
         uncredited=sum(credit.assets for credit in credits if not credit.line),
+        near_copies=sum("NEAR_COPY_OF_TRAINING" in given for given in batch["reasons"]),
         shown_published=[_output(report, row, known) for row in published.head(PUBLISHED_SHOWN).to_dict("records")],
         shown_quarantined=[_output(report, row, known) for row in shown.to_dict("records")],
     )
@@ -142,6 +145,17 @@ def headline(found: Figures) -> list[str]:
         ]
         lines.append(f"Of the other {found.not_trained_on:,}, {joined([part for part in parts if part])}.")
     return lines
+
+
+def near_copies(report: NightlyReport, found: Figures) -> str:
+    """The share of near copies of training images beside the share among honest pictures."""
+    honest = report.honest
+    text = f"{found.near_copies:,} of {counted(found.images, 'image')}"
+    if found.images:
+        text += f" ({found.near_copies / found.images:.1%})"
+    if honest.pictures < FEW_HONEST:
+        return f"{text}; too few real pictures to say how many are expected of honest ones"
+    return f"{text}; {honest.rate:.1%} expected, as of {honest.pictures:,} real pictures left out in turn"
 
 
 def preview(data: bytes, side: int = 192) -> str:

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.audit import words
 from pipeline.audit.curves import HEIGHT, WIDTH, curves
-from pipeline.audit.facts import ModelFacts, NightlyReport, SignerFacts, SnapshotFacts, StageRow
+from pipeline.audit.facts import HonestFacts, ModelFacts, NightlyReport, SignerFacts, SnapshotFacts, StageRow
 from pipeline.audit.figures import (
     CREDITS_SHOWN,
     FILES_SHOWN,
@@ -17,6 +17,7 @@ from pipeline.audit.figures import (
     QUARANTINED_SHOWN,
     figures,
     headline,
+    near_copies,
     preview,
 )
 from pipeline.core.shards import write_bytes
@@ -24,6 +25,7 @@ from pipeline.core.sheets import printable
 from pipeline.core.workspace import Workspace
 
 __all__ = [
+    "HonestFacts",
     "ModelFacts",
     "NightlyReport",
     "SignerFacts",
@@ -55,6 +57,7 @@ def write_report(report: NightlyReport, path: Path) -> Path:
             report=report,
             found=found,
             headline=headline(found),
+            near_copies=near_copies(report, found),
             curves=curves(report.model.metrics),
             samples=preview(report.model.samples, side=960) if report.model.samples else "",
             style_digest=base64.b64encode(hashlib.sha256(stylesheet().encode()).digest()).decode(),
@@ -71,7 +74,7 @@ def write_report(report: NightlyReport, path: Path) -> Path:
 
 
 def summary_text(report: NightlyReport) -> str:
-    """The report in ten lines for a terminal."""
+    """The report in eleven lines for a terminal."""
     found = figures(report)
     seen, rejected = int(report.datasets["seen"].sum()), int(report.datasets["rejected"].sum())
     left_out = [f"{reason.code} {reason.count:,}" for reason in found.left_out]
@@ -91,9 +94,10 @@ def summary_text(report: NightlyReport) -> str:
         ("model", f"{model.id} ({model.kind}, {'reused' if model.reused else 'trained'})"),
         ("images", f"{found.published:,} of {found.images:,} published, {found.quarantined:,} quarantined"),
         ("held back", _listed(held)),
+        ("near copies", near_copies(report, found)),
         ("signed by", signed_by if signer.development else signer.common_name),
     ]
-    return "\n".join(f"{name:<11}{''.join(filter(str.isprintable, text))}" for name, text in rows)
+    return "\n".join(f"{name:<12}{''.join(filter(str.isprintable, text))}" for name, text in rows)
 
 
 @cache

@@ -1,6 +1,7 @@
 """The gate on outputs: one verdict an image, with every reason that applies."""
 
 import io
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from pipeline.catalog.decode import BadImage, decode
 from pipeline.catalog.tables import HASH_BYTES, THUMBNAIL_BYTES
 from pipeline.core.settings import DuplicateSettings, ScreeningSettings
 from pipeline.screening.reasons import ScreeningReason
-from pipeline.similarity.copies import CopyGuard, Nearest
+from pipeline.similarity.copies import CopyGuard, Honest, Nearest
 from pipeline.similarity.fingerprints import Fingerprint, fingerprint, thumbnails
 from pipeline.similarity.groups import duplicate_groups
 from pipeline.similarity.hash_lists import NO_LISTS, HashLists
@@ -23,6 +24,14 @@ _EARLIER = ["output", "phash", "flatness", "thumbnail", "pixels"]
 Reasons = list[list[str]]
 
 
+@dataclass(frozen=True)
+class Screened:
+    """What the gate says of a batch, and how often it would call an honest picture a near copy."""
+
+    verdicts: pd.DataFrame  # tables.VERDICTS
+    honest: Honest
+
+
 def screen(
     generated: pd.DataFrame,
     known: pd.DataFrame,
@@ -30,8 +39,8 @@ def screen(
     duplicates: DuplicateSettings,
     screening: ScreeningSettings,
     lists: HashLists = NO_LISTS,
-) -> pd.DataFrame:
-    """Judge a batch: tables.VERDICTS, one row for each of `generated` (tables.GENERATED), in its order.
+) -> Screened:
+    """Judge a batch: one verdict for each of `generated` (tables.GENERATED), in its order.
 
     `known`: every accepted asset of the run's datasets, used or not: asset, phash, flatness, thumbnail, decision
     (allow | review | deny, as it is now) and trained (bool). `earlier`: published outputs of earlier batches: output,
@@ -72,7 +81,7 @@ def screen(
     of_any = guard.query(pictures)
     _add(reasons, shown & of_any.strange, ScreeningReason.DEGENERATE)
     nearest = _nearest_assets(of_any, readable, list(known["asset"]))
-    return pd.DataFrame(
+    verdicts = pd.DataFrame(
         {
             "index": generated["index"].to_numpy(dtype=np.int64),
             "verdict": [_verdict(given) for given in reasons],
@@ -83,6 +92,7 @@ def screen(
             "nearest": nearest,
         }
     ).astype(dict.fromkeys(["verdict", "reasons", "phash", "thumbnail", "nearest"], object))  # of an empty batch too
+    return Screened(verdicts, guard.honest)
 
 
 def _verdict(reasons: list[str]) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 from PIL import Image
 
 from pipeline.audit.batch_table import batch_table, write_batch_table
-from pipeline.audit.report import ModelFacts, NightlyReport, SignerFacts, SnapshotFacts, StageRow
+from pipeline.audit.report import HonestFacts, ModelFacts, NightlyReport, SignerFacts, SnapshotFacts, StageRow
 from pipeline.catalog import tables
 from pipeline.catalog.assets import fingerprints_path, inventory_path
 from pipeline.catalog.database import open_catalog
@@ -242,6 +242,7 @@ def report(assets: int = 20, images: int = 6, **changed: object) -> NightlyRepor
             },
         ),
         "batch": table,
+        "honest": HonestFacts(1000, 0.012),
         "signer": SignerFacts("Imprimatur development signer", True),
         "images": dict(zip(made["index"], made["image"], strict=True)),
         "thumbnails": {row["asset"]: row["thumbnail"] for row in rows},

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pipeline.audit import words
 from pipeline.audit.curves import HEIGHT, WIDTH, curves
 from pipeline.audit.figures import figures, headline
-from pipeline.audit.report import NightlyReport, SignerFacts, summary_text, write_report
+from pipeline.audit.report import HonestFacts, NightlyReport, SignerFacts, summary_text, write_report
 
 REPORT = audit_sample.report(assets=40, images=20)
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(2)>&{{7*7}}.png"
@@ -171,15 +171,15 @@ def test_hostile_names_and_reasons_stay_text(tmp_path: Path) -> None:
 
 def test_control_characters_do_not_reach_the_terminal() -> None:
     text = summary_text(replace(REPORT, signer=SignerFacts("evil\x1b[2J\nstudio", False)))
-    assert "\x1b" not in text and len(text.splitlines()) == 10
+    assert "\x1b" not in text and len(text.splitlines()) == 11
 
 
-def test_the_summary_is_ten_plain_lines() -> None:
+def test_the_summary_is_eleven_plain_lines() -> None:
     lines = summary_text(REPORT).splitlines()
-    assert len(lines) == 10
-    assert lines[1] == "ingested   41 files seen, 1 rejected, 40 assets"
-    assert lines[2] == "decided    allow 28, review 4, deny 8"
-    assert lines[7] == "images     18 of 20 published, 2 quarantined"
+    assert len(lines) == 11
+    assert lines[1] == "ingested    41 files seen, 1 rejected, 40 assets"
+    assert lines[2] == "decided     allow 28, review 4, deny 8"
+    assert lines[7] == "images      18 of 20 published, 2 quarantined"
 
 
 def test_equal_reports_are_equal_bytes(html: str, tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_night_without_images_or_training_still_reports(tmp_path: Path) -> Non
     )  # fmt: skip
     text = Page(rendered(empty, tmp_path)).text
     assert "0 of 0 images published" in text and "reused" in text
-    assert len(summary_text(empty).splitlines()) == 10
+    assert len(summary_text(empty).splitlines()) == 11
 
 
 def test_an_image_whose_nearest_asset_is_of_another_dataset_says_that_it_is_not_decided(tmp_path: Path) -> None:
@@ -281,3 +281,10 @@ def test_the_models_figures_stand_beside_those_of_real_images(tmp_path: Path) ->
     assert "Fewer than 20 images of <satin>" in page.text
     unmeasured = replace(REPORT, model=replace(REPORT.model, evaluation={}))
     assert "Beside real images" not in Page(rendered(unmeasured, tmp_path)).text
+
+
+def test_near_copies_stand_beside_what_is_expected_of_honest_pictures(tmp_path: Path) -> None:
+    page = Page(rendered(REPORT, tmp_path))
+    assert "Near copies of training images: 0 of 20 images (0.0%); 1.2% expected" in page.text
+    few = replace(REPORT, honest=HonestFacts(40, 0.0))
+    assert "too few real pictures to say" in Page(rendered(few, tmp_path)).text and "expected of" in summary_text(few)

@@ -150,7 +150,7 @@ def test_a_variation_may_look_like_its_source_and_like_nothing_else() -> None:
         }
     )
     earlier = pd.DataFrame(columns=["output", "phash", "flatness", "thumbnail", "pixels"])
-    verdicts = screen(generated, known, earlier, DuplicateSettings(), ScreeningSettings())
+    verdicts = screen(generated, known, earlier, DuplicateSettings(), ScreeningSettings()).verdicts
     assert verdicts.reasons.tolist() == [[], ["NEAR_COPY_OF_TRAINING"]]
 
 

@@ -72,7 +72,7 @@ NO_EARLIER = pd.DataFrame(columns=["output", "phash", "flatness", "thumbnail", "
 
 
 def _screen(batch: pd.DataFrame, known: pd.DataFrame, earlier: pd.DataFrame = NO_EARLIER) -> pd.DataFrame:
-    return screen(batch, known, earlier, DuplicateSettings(), ScreeningSettings())
+    return screen(batch, known, earlier, DuplicateSettings(), ScreeningSettings()).verdicts
 
 
 def test_fresh_pictures_pass_and_the_table_fits_its_schema() -> None:
@@ -186,7 +186,9 @@ def _hill(seed: int) -> Pixels:
 def test_noise_is_degenerate_where_real_pictures_resemble_each_other() -> None:
     known = _known([_hill(seed) for seed in range(60)])
     noise = np.random.default_rng(5).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    verdicts = screen(_batch([_hill(1000), noise]), known, pd.DataFrame(), DuplicateSettings(), ScreeningSettings())
+    verdicts = screen(
+        _batch([_hill(1000), noise]), known, pd.DataFrame(), DuplicateSettings(), ScreeningSettings()
+    ).verdicts
     assert "DEGENERATE" not in verdicts.reasons[0]
     assert "DEGENERATE" in verdicts.reasons[1]
 
@@ -194,7 +196,9 @@ def test_noise_is_degenerate_where_real_pictures_resemble_each_other() -> None:
 def test_an_image_on_a_safety_hash_list_is_stopped_and_nothing_of_it_is_kept() -> None:
     batch = _batch([_picture(1001), _picture(1002)])
     listed = HashLists(hash_words([]), frozenset({("sha256", hashlib.sha256(batch["image"][1]).hexdigest())}))
-    verdicts = screen(batch, _known(TRAINING), pd.DataFrame(), DuplicateSettings(), ScreeningSettings(), listed)
+    verdicts = screen(
+        batch, _known(TRAINING), pd.DataFrame(), DuplicateSettings(), ScreeningSettings(), listed
+    ).verdicts
     assert list(verdicts["verdict"]) == ["pass", "stopped"]
     assert verdicts["reasons"][1] == ["HASH_LIST_MATCH"]
     assert not any(verdicts["phash"][1]) and not any(verdicts["thumbnail"][1]) and not verdicts["nearest"][1]

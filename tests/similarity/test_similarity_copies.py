@@ -63,6 +63,13 @@ def test_new_pictures_raise_few_false_alarms(guard: CopyGuard) -> None:
     assert guard.query(_pictures(10_000, 300)).copies.mean() <= 0.05  # stated rate 0.02
 
 
+def test_the_expected_rate_of_honest_pictures_is_near_the_rate_that_was_asked_for(known: Pictures) -> None:
+    honest = CopyGuard.fit(known, 0.1, seed=0).honest
+    assert honest.pictures == len(known)
+    assert 0.04 <= honest.rate <= 0.2
+    assert CopyGuard.fit(known[:1], 0.1, seed=0).honest.rate == 0
+
+
 def test_thresholds_come_from_the_known_pictures_and_follow_the_rate(known: Pictures) -> None:
     strict, lax = CopyGuard.fit(known, 0.01, seed=0), CopyGuard.fit(known, 0.2, seed=0)
     assert 0 < strict.distance_threshold < lax.distance_threshold
