@@ -12,8 +12,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 _NEXT_MARKER = re.compile(rb"\xff+([^\x00\xff])")
-_SAYING = re.compile(rb"\xff[\xd8\xe0-\xfe]")  # SOI, APPn, COM and the reserved markers between them
-_END, _SCAN = 0xD9, 0xDA
+_START, _END, _SCAN, _APP0, _COMMENT = 0xD8, 0xD9, 0xDA, 0xE0, 0xFE
 _RESTARTS = range(0xD0, 0xD8)
 # what may stand between or after scans: DHT, DAC, DQT, DNL, DRI, APPn, COM
 _SEGMENTS = {0xC4, 0xCC, 0xDB, 0xDC, 0xDD, *range(0xE0, 0xF0), 0xFE}
@@ -56,10 +55,15 @@ def outside_scans(data: bytes) -> bytes:
     position = 2
     while data[position : position + 1] == b"\xff" and data[position + 1 : position + 2] != b"\xda":
         position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    if position + 2 >= len(data) or _SAYING.search(data, position + 2):
+    if position + 2 >= len(data):
         return data
-    end = data.find(b"\xff\xd9", position)
-    return data if end < 0 else data[:position] + data[end:]
+    rest = np.frombuffer(data, np.uint8, offset=position)
+    marks = np.flatnonzero(rest[:-1] == 0xFF)  # quicker than a search: such bytes are many
+    kinds = rest[marks + 1]
+    if ((kinds == _START) | ((kinds >= _APP0) & (kinds <= _COMMENT))).any():  # with the reserved ones between them
+        return data
+    ends = marks[kinds == _END]
+    return data[:position] + data[position + int(ends[0]) :] if len(ends) else data
 
 
 def jpeg_damage(data: bytes) -> str:

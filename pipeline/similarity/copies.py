@@ -23,8 +23,8 @@ _COMPONENTS = 64
 _BASIS_SAMPLE = 10_000  # pictures that the principal components are computed from
 _HELD_OUT = 1_000  # pictures that the thresholds are calibrated on
 _CHUNK = 16  # queries at a time: 18 views of each against every known picture
-_WINDOW = 5  # mean filter before the full comparison; with 3 a blurred copy was blocked less often (0.53, now 0.78)
-_PART_SHIFT = 0.7  # of a pixel: between the whole ones that the views try
+_WINDOW = 3  # mean filter before the full comparison
+_MOST = np.array([[0.7], [0.7], [2.0]], np.float32)  # pixels down and right, between whole views; filters of blur
 _SAME = 1e-3  # distance up to which a picture counts as the same in any case: rounding
 _STRANGER = 1.05  # how much farther than the farthest known picture counts as strange
 _SHIFTS = [(down, right) for down in (0, -1, 1) for right in (0, -1, 1)]
@@ -169,22 +169,23 @@ def _inner(pictures: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _tangent_distances(views: NDArray[np.uint8], others: NDArray[np.uint8]) -> Floats:
-    """Distances (...) of unit vectors of pictures (..., 30, 30, 3), each view shifted by less than a pixel to fit.
+    """Distances (...) of unit vectors of pictures (..., 30, 30, 3), each view shifted and blurred a little to fit.
 
-    The shift is found to first order, along the picture's own slopes (P. Simard, Y. LeCun, J. Denker, "Efficient
-    Pattern Recognition Using a New Transformation Distance", 1993).
+    Shift and blur are found to first order, along the picture's own slopes and along what one more filter takes away
+    (P. Simard, Y. LeCun, J. Denker, "Efficient Pattern Recognition Using a New Transformation Distance", 1993).
     """
     smooth = _smooth(views)
     unit, lengths = _unit(smooth), np.maximum(np.linalg.norm(_flat(smooth), axis=-1, keepdims=True), 1e-6)
-    slopes = np.stack([_flat(np.gradient(smooth, axis=axis)) / lengths for axis in (-3, -2)], axis=-2)
+    changes = [np.gradient(smooth, axis=-3), np.gradient(smooth, axis=-2), _smooth(smooth) - smooth]
+    tangents = np.stack([_flat(change) / lengths for change in changes], axis=-2)
     apart = _unit(_smooth(others)) - unit
-    gram = slopes @ slopes.swapaxes(-1, -2) + 1e-9 * np.eye(2, dtype=np.float32)
-    shift = np.linalg.solve(gram, slopes @ apart[..., None]).clip(-_PART_SHIFT, _PART_SHIFT)
-    distances: Floats = np.linalg.norm(apart - (shift * slopes).sum(axis=-2), axis=-1)
+    gram = tangents @ tangents.swapaxes(-1, -2) + 1e-9 * np.eye(len(changes), dtype=np.float32)
+    amounts = np.linalg.solve(gram, tangents @ apart[..., None]).clip(-_MOST, _MOST)
+    distances: Floats = np.linalg.norm(apart - (amounts * tangents).sum(axis=-2), axis=-1)
     return distances
 
 
-def _smooth(pictures: NDArray[np.uint8]) -> Floats:
+def _smooth(pictures: NDArray[np.uint8] | Floats) -> Floats:
     window = (0,) * (pictures.ndim - 3) + (_WINDOW, _WINDOW, 0)
     filtered: Floats = uniform_filter(pictures.astype(np.float32), size=window, mode="nearest")
     return filtered
