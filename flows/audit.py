@@ -19,6 +19,7 @@ from pipeline.rights.datasets import decide_among_all
 from pipeline.rights.events import read_event_file
 from pipeline.rights.selection import select
 from pipeline.rights.snapshot import Snapshot, make_snapshot
+from pipeline.similarity.shard_join import join_with
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ def audit_stage(job: Job) -> Audited:
         moment = job.run.as_of
         events = read_event_table(job.catalog, moment)
         decisions = decide_among_all(job.workspace, inventories, events, job.purpose, job.policy, moment, moment)
-        selection = select(inventories, decisions, fingerprints, job.settings.duplicates)
+        join = join_with(job.settings.work, job.folder)
+        selection = select(inventories, decisions, fingerprints, job.settings.duplicates, join)
         head = ledger_head(job.catalog, moment)
         snapshot = make_snapshot(
             job.workspace, selection, decisions, job.purpose, job.policy, moment, moment, head, job.settings.salted

@@ -23,6 +23,7 @@ from pipeline.core.work import mapper, raise_failures
 from pipeline.core.workspace import Workspace
 from pipeline.credentials.batch import publish, stamp_shard, stamping_jobs
 from pipeline.generators.batch import VariedSource, batch_jobs, generate_shard
+from pipeline.screening.earlier import earlier_rows
 from pipeline.screening.gate import screen
 from pipeline.similarity.hash_lists import read_hash_lists
 
@@ -69,7 +70,7 @@ def screen_stage(job: Job, audited: Audited, generated: list[Path]) -> Path:
         listed = [file_sha256(path) for path in settings.hash_lists]
         key = json_digest([list(images.pixels), audited.snapshot.id, settings.model_dump(mode="json"), listed])
         if not (is_finished(out, key) and beside.exists()):
-            known, earlier = known_assets(job, audited), earlier_outputs(job)
+            known, earlier = known_assets(job, audited), earlier_outputs(job, images)
             screened = screen(images, known, earlier, job.settings.duplicates, settings, lists)
             write_json(beside, {"honest": asdict(screened.honest)})
             write_table(out, screened.verdicts, VERDICTS)
@@ -113,17 +114,19 @@ def known_assets(job: Job, audited: Audited) -> pd.DataFrame:
     return fingerprints.drop_duplicates("asset").merge(facts, on="asset").reset_index(drop=True)
 
 
-def earlier_outputs(job: Job) -> pd.DataFrame:
-    """Fingerprints of what earlier batches published."""
+def earlier_outputs(job: Job, images: pd.DataFrame) -> pd.DataFrame:
+    """Fingerprints of what earlier batches published and one of the images may repeat."""
     columns = ["output", "phash", "flatness", "thumbnail", "pixels"]
+    named = {batch: job.workspace.batch(batch) for batch in earlier_batches(job.catalog, before=job.run.id)}
+    verdicts = {batch: folder / "verdicts.parquet" for batch, folder in named.items()}
+    verdicts = {batch: path for batch, path in verdicts.items() if path.exists()}  # else it was stamped by hand
     tables = []
-    for batch in earlier_batches(job.catalog, before=job.run.id):
-        folder = job.workspace.batch(batch)
-        if not (folder / "verdicts.parquet").exists():
-            continue  # stamped by hand: no batch folder of ours
+    found = earlier_rows(job.workspace.looks, verdicts, images.image, job.settings.duplicates.distance)
+    for batch, rows in found.items():
+        folder = named[batch]
         stamped = read_parts(folder / "stamped", ["index", "output", "state"])
         pixels = read_parts(folder / "generated", ["index", "pixels"])
-        prints = read_table(folder / "verdicts.parquet", ["index", "phash", "flatness", "thumbnail"])
+        prints = read_table(verdicts[batch], ["index", "phash", "flatness", "thumbnail"]).iloc[rows]
         merged = stamped[stamped.state == "published"].merge(prints, on="index").merge(pixels, on="index")
         tables.append(merged[columns])
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=columns)

@@ -43,6 +43,7 @@ def duplicate_files(source: str, sheet: Path | None = None) -> Iterator[Row]:
     from pipeline.ingest import ingest_dataset
     from pipeline.similarity.fingerprints import thumbnails
     from pipeline.similarity.groups import Prints, find_copies
+    from pipeline.similarity.shard_join import join_with
 
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace(Path(scratch))
@@ -52,7 +53,7 @@ def duplicate_files(source: str, sheet: Path | None = None) -> Iterator[Row]:
         prints = Prints(
             list(files.phash), files.flatness.to_numpy(), thumbnails(list(files.thumbnail)), list(files.pixels)
         )
-        copies = find_copies(prints, DuplicateSettings())
+        copies = find_copies(prints, DuplicateSettings(), join_with(WorkSettings(), Path(scratch)))
         if sheet:
             places = list(zip(files.asset, files.store, files.offset, files.length, strict=True))
             write_sheet(

@@ -13,7 +13,7 @@ from pipeline.catalog.ledger import append_events, ledger_head, read_event_table
 from pipeline.catalog.records import dataset_licences
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.moments import now, parse_moment
-from pipeline.core.settings import ConsentFile, DuplicateSettings, Use, load_mapping
+from pipeline.core.settings import ConsentFile, DuplicateSettings, Use, WorkSettings, load_mapping
 from pipeline.core.shards import rows_of
 from pipeline.core.workspace import Workspace
 from pipeline.rights.findings import Purpose
@@ -109,11 +109,13 @@ def snapshot_datasets(
     """Decide, select and sign."""
     from pipeline.rights.selection import select
     from pipeline.rights.snapshot import make_snapshot
+    from pipeline.similarity.shard_join import join_with
 
     wanted, (held, known) = parse_purpose(purpose), _moments(as_of, known_at)
     decisions = _decisions(workspace, datasets, wanted, policy, held, known)
     fingerprints = pd.concat([read_fingerprints(workspace, name) for name in datasets])
-    selection = select(_inventories(workspace, datasets), decisions, fingerprints, DuplicateSettings())
+    join = join_with(WorkSettings(), workspace.home)
+    selection = select(_inventories(workspace, datasets), decisions, fingerprints, DuplicateSettings(), join)
     head = ledger_head(open_catalog(workspace), known)
     return make_snapshot(workspace, selection, decisions, wanted, load_policy(policy), held, known, head, salted)
 

@@ -39,6 +39,11 @@ class Workspace:
         return self.home / "prefect"
 
     @property
+    def looks(self) -> Path:
+        """Index of earlier batches by their looks; made anew when it is missing."""
+        return self.home / "looks"
+
+    @property
     def cache(self) -> Path:
         """Downloads, named by digest."""
         return self.home / "cache"

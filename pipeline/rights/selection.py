@@ -10,10 +10,15 @@ from pipeline.rights.findings import Verdict
 from pipeline.rights.reasons import Reason
 from pipeline.similarity.fingerprints import thumbnails
 from pipeline.similarity.groups import Prints, find_copies, like_any
+from pipeline.similarity.join import Join, near_pairs
 
 
 def select(
-    inventory: pd.DataFrame, decisions: pd.DataFrame, fingerprints: pd.DataFrame, duplicates: DuplicateSettings
+    inventory: pd.DataFrame,
+    decisions: pd.DataFrame,
+    fingerprints: pd.DataFrame,
+    duplicates: DuplicateSettings,
+    join: Join = near_pairs,
 ) -> pd.DataFrame:
     """One row for each accepted asset (tables.SELECTION), in the inventory's order.
 
@@ -34,7 +39,7 @@ def select(
     np.maximum.at(worst, of_row, verdicts)
     prints = fingerprints.drop_duplicates("asset").set_index("asset").loc[assets["asset"]]
     looks = _prints(assets, prints)
-    groups = find_copies(looks, duplicates).groups()
+    groups = find_copies(looks, duplicates, join).groups()
     reasons = _reasons(worst, groups, _first_reasons(ruled, verdicts, of_row, worst))
     chosen = np.array([row for row, reason in enumerate(reasons) if not reason], dtype=np.int64)
     # a group's members were compared with its first picture only: none may look like a picture that is not free

@@ -1,16 +1,15 @@
 """The gate on outputs: one verdict an image, with every reason that applies."""
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
 from pipeline.catalog.decode import BadImage, decode
 from pipeline.catalog.tables import HASH_BYTES, THUMBNAIL_BYTES
 from pipeline.core.settings import DuplicateSettings, ScreeningSettings
+from pipeline.screening.pictures import pixels_of
 from pipeline.screening.reasons import ScreeningReason
 from pipeline.similarity.copies import CopyGuard, Honest, Nearest
 from pipeline.similarity.fingerprints import Fingerprint, fingerprint, thumbnails
@@ -43,11 +42,11 @@ def screen(
     """Judge a batch: one verdict for each of `generated` (tables.GENERATED), in its order.
 
     `known`: every accepted asset of the run's datasets, used or not: asset, phash, flatness, thumbnail, decision
-    (allow | review | deny, as it is now) and trained (bool). `earlier`: published outputs of earlier batches: output,
-    phash, flatness, thumbnail, pixels. An image passes when no reason applies. Its verdict depends on other images of
-    the batch only as their duplicate, and only on those with a lower index. A variation may be a near copy of its
-    own `source`, which was licensed to be varied, and of nothing else. What is on a safety hash list is `stopped`:
-    nothing of it is kept here, copied or shown.
+    (allow | review | deny, as it is now) and trained (bool). `earlier`: those published outputs of earlier batches
+    that the batch may repeat (see earlier.py): output, phash, flatness, thumbnail, pixels. An image passes when no
+    reason applies. Its verdict depends on other images of the batch only as their duplicate, and only on those with
+    a lower index. A variation may be a near copy of its own `source`, which was licensed to be varied, and of
+    nothing else. What is on a safety hash list is `stopped`: nothing of it is kept here, copied or shown.
     """
     known, earlier = known.reindex(columns=_KNOWN), earlier.reindex(columns=_EARLIER)  # an empty table may lack them
     prints, readable = _fingerprints(generated["image"])
@@ -115,17 +114,10 @@ def _is_listed(data: bytes, lists: HashLists) -> bool:
 
 def _fingerprints(images: pd.Series) -> tuple[list[Fingerprint], NDArray[np.bool_]]:
     """The fingerprint of each PNG, and which could be decoded; the others get an all-zero one."""
-    prints = [_fingerprint(data) for data in images]
+    pixels = [pixels_of(data) for data in images]
+    prints = [None if rgb is None else fingerprint(rgb) for rgb in pixels]
     readable = np.array([one is not None for one in prints], dtype=bool)
     return [one or _UNREADABLE for one in prints], readable
-
-
-def _fingerprint(data: bytes) -> Fingerprint | None:
-    try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            return fingerprint(np.asarray(image.convert("RGB")))
-    except Exception:  # whatever a damaged file makes the decoder raise: it is this one image that fails
-        return None
 
 
 def _duplicates(

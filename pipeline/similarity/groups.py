@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pipeline.core.settings import DuplicateSettings
 from pipeline.similarity.candidates import Rows, cropped_candidates, turned_candidates
 from pipeline.similarity.fingerprints import hash_words
-from pipeline.similarity.join import near_pairs, near_pairs_between
+from pipeline.similarity.join import Join, near_pairs, near_pairs_between
 from pipeline.similarity.looks import WHOLE, Candidates, Looked, Pixels, look, upright
 
 MINIMUM_FLATNESS = 2.0  # levels; the hash of a flatter picture is noise, and only pixel-exact twins of it count
@@ -71,10 +71,11 @@ def duplicate_groups(
     return find_copies(Prints(phash, flatness, thumbnails, pixels), settings).groups()
 
 
-def find_copies(prints: Prints, settings: DuplicateSettings) -> Copies:
+def find_copies(prints: Prints, settings: DuplicateSettings, join: Join = near_pairs) -> Copies:
     """Which picture each one is a copy of: its pixel-exact twin, or one that the aligned look finds to be the same.
 
     Rows come in order of preference. Of several kept pictures the nearest takes a copy; none is a copy itself.
+    `join` finds the pairs of hashes, see shard_join.join_with.
     """
     count = len(prints.pixels)
     rows = np.arange(count, dtype=np.int64)
@@ -84,7 +85,7 @@ def find_copies(prints: Prints, settings: DuplicateSettings) -> Copies:
     )  # fmt: skip
     first = _first_of_each(prints.pixels)
     lone = np.flatnonzero((first == rows) & (np.asarray(prints.flatness) >= MINIMUM_FLATNESS))
-    _take_upright(copies, prints, settings, lone)
+    _take_upright(copies, prints, settings, lone, join)
     kept = lone[copies.kept[lone] == lone]
     turned = turned_candidates(prints.thumbnails, kept, kept, settings.distance)
     _take(copies, prints, settings, turned.where(turned.whole < turned.part))
@@ -126,7 +127,7 @@ def _first_of_each(pixels: Sequence[str]) -> Rows:
     return np.array([first.setdefault(digest, row) for row, digest in enumerate(pixels)], dtype=np.int64)
 
 
-def _take_upright(copies: Copies, prints: Prints, settings: DuplicateSettings, rows: Rows) -> None:
+def _take_upright(copies: Copies, prints: Prints, settings: DuplicateSettings, rows: Rows, join: Join) -> None:
     """Give each of the rows to the nearest kept picture before it that it is an upright copy of.
 
     Equal hashes are joined once, so that a pile of copies of one picture costs a look each.
@@ -134,7 +135,7 @@ def _take_upright(copies: Copies, prints: Prints, settings: DuplicateSettings, r
     hashes = hash_words([prints.phash[row] for row in rows.tolist()])
     codes, code = np.unique(hashes, axis=0, return_inverse=True)
     code = code.reshape(-1)
-    pairs, _ = near_pairs(codes, settings.distance)
+    pairs, _ = join(codes, settings.distance)
     neighbours = _neighbours(pairs)
     in_pair = np.bincount(code, minlength=len(codes)) > 1
     in_pair[pairs.reshape(-1)] = True

@@ -35,6 +35,7 @@ class HashIndex:
             first, count = segments.pop()
             codes, joined = np.concatenate([self._read(first), codes]), joined + count
         self._write(sum(count for _, count in segments), codes)
+        self._tidy()
 
     def near(self, codes: Codes) -> Pairs:
         """Pairs (row of `codes`, row of the index) within the distance, and their distances, sorted."""
@@ -72,6 +73,13 @@ class HashIndex:
                 np.save(folder / f"{len(codes)}-{band}-{name}.npy", getattr(made, name), allow_pickle=False)
         facts = {"count": len(codes), "words": self._words, "distance": self._distance}
         write_json(folder / "segment.json", {**facts, "widths": plan.widths, "flips": plan.flips})
+
+    def _tidy(self) -> None:
+        """Take away what longer segments have taken the place of."""
+        standing = {str(first): ("segment.json", f"{count}-") for first, count in self._segments()}
+        for path in self._folder.glob("*/*"):
+            if not path.name.startswith(standing.get(path.parent.name, ())):
+                path.unlink()
 
     def _plan(self, first: int) -> Plan:
         facts = json.loads((self._folder / str(first) / "segment.json").read_text())

@@ -1,6 +1,6 @@
 """All pairs of perceptual hashes within a Hamming distance: exact, by a multi-index join (see bands.py)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pipeline.similarity.bands import Codes, band_blocks, bucketed, plan_bands
 
 Pairs = tuple[NDArray[np.int64], NDArray[np.int64]]
+Join = Callable[[Codes, int], Pairs]  # near_pairs, or what answers like it
 
 
 def near_pairs(codes: Codes, distance: int) -> Pairs:

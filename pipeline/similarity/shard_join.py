@@ -8,16 +8,37 @@ of the band allow. Together the jobs find exactly the pairs of join.near_pairs, 
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.settings import WorkSettings
 from pipeline.core.shards import part_path, write_bytes
-from pipeline.core.work import Job, ParallelMap, Result, raise_failures
+from pipeline.core.work import Job, ParallelMap, Result, mapper, raise_failures
 from pipeline.similarity.bands import Bucketed, Codes, Plan, band_blocks, band_keys, bucketed, masks, plan_bands
-from pipeline.similarity.join import Pairs, in_order
+from pipeline.similarity.join import Join, Pairs, in_order, near_pairs
 
+_SHARD_SIZE = 1_000_000  # codes; three seconds of one core at 64 bits, eight at 256
 _PILE_BITS = 2  # of the key: four piles a band
+
+
+def join_with(work: WorkSettings, folder: Path, shard_size: int = _SHARD_SIZE) -> Join:
+    """A join that takes more codes than a shard holds to the workers; each of them must reach `folder`."""
+
+    def join(codes: Codes, distance: int) -> Pairs:
+        if len(codes) <= shard_size:
+            return near_pairs(codes, distance)
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=folder) as place, mapper(work.backend, work.workers, work.address) as pmap:
+            starts = range(0, len(codes), shard_size)
+            shards = [Path(place) / f"codes-{start}.npy" for start in starts]
+            for path, start in zip(shards, starts, strict=True):
+                _save(path, codes[start : start + shard_size])
+            counts = [len(codes[start : start + shard_size]) for start in starts]
+            return join_shards(pmap, shards, counts, codes.shape[1], distance, Path(place))
+
+    return join
 
 
 def join_shards(pmap: ParallelMap, shards: list[Path], counts: list[int], words: int, distance: int,

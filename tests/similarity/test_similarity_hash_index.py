@@ -18,6 +18,8 @@ def test_batches_added_one_by_one_are_all_found(tmp_path: Path, words: int, dist
     for start, stop in ((0, 2000), (2000, 2100), (2100, 2150), (2150, 2900), (2900, 3000)):
         index.add(codes[start:stop])
         assert len(HashIndex(tmp_path, words, distance)) == stop
+    kept = {path.parent.name for path in tmp_path.glob("*/*.npy")}
+    assert kept == {path.parent.name for path in tmp_path.glob("*/segment.json")}  # joined segments are gone
     batch = codes[rng.integers(0, 3000, 500)].copy()
     for row in range(500):
         for bit in rng.integers(0, 64 * words, rng.integers(0, distance + 4)):

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.core.settings import WorkSettings
 from pipeline.core.work import mapper
 from pipeline.similarity.join import near_pairs
-from pipeline.similarity.shard_join import join_shards
+from pipeline.similarity.shard_join import join_shards, join_with
 
 
 @pytest.mark.parametrize(("words", "distance", "backend"), [(1, 8, "serial"), (4, 31, "serial"), (1, 60, "serial"),
@@ -30,3 +31,13 @@ def test_the_same_pairs_as_the_single_join(tmp_path: Path, words: int, distance:
     expected, apart = near_pairs(codes, distance)
     assert len(expected) > 500
     assert np.array_equal(pairs, expected) and np.array_equal(distances, apart)
+
+
+def test_more_codes_than_a_shard_holds_go_to_the_workers_and_leave_nothing_behind(tmp_path: Path) -> None:
+    codes = np.random.default_rng(4).integers(0, 2**64, (2500, 4), dtype=np.uint64)
+    codes[2000:] = codes[:500] ^ np.uint64(0b1011)
+    join = join_with(WorkSettings(backend="serial"), tmp_path, shard_size=1000)
+    pairs, distances = join(codes, 20)
+    assert len(pairs) == 500 and (distances == 12).all()
+    assert np.array_equal(pairs, near_pairs(codes, 20)[0])
+    assert not list(tmp_path.iterdir())
