@@ -100,10 +100,11 @@ def decode_small(data: bytes) -> NDArray[np.uint8]:
         return np.asarray(small.convert("RGB"))
 
 
-def small_pixels(_: None, data: bytes) -> NDArray[np.uint8] | None:
-    """As `decode_small`, None for a file that cannot be decoded: work for a guarded process."""
+def small_pixels(_: None, data: bytes) -> tuple[int, int, bytes] | None:
+    """Height, width and RGB bytes of `decode_small`, None for a file that cannot be decoded: work for a guard."""
     try:
-        return decode_small(data)
+        rgb = decode_small(data)
+        return rgb.shape[0], rgb.shape[1], rgb.tobytes()
     except DECODE_ERRORS:
         return None
 

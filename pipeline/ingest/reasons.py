@@ -3,10 +3,12 @@
 from enum import StrEnum
 
 from pipeline.catalog import decode
+from pipeline.core.guard import GuardReason
 
 
 class IngestReason(StrEnum):
-    """Why a file could not be taken from its source; decode.ImageFault says what may be wrong with its bytes."""
+    """Why a file could not be taken from its source; decode.ImageFault and GuardReason say
+    what may be wrong with its bytes."""
 
     MISSING_FILE = "MISSING_FILE"
     UNREADABLE = "UNREADABLE"
@@ -22,9 +24,6 @@ class IngestReason(StrEnum):
     ARCHIVE_CORRUPT = "ARCHIVE_CORRUPT"
     ARCHIVE_BOMB = "ARCHIVE_BOMB"
     HASH_LIST_MATCH = "HASH_LIST_MATCH"
-    TIME_LIMIT = "TIME_LIMIT"
-    MEMORY_LIMIT = "MEMORY_LIMIT"
-    DECODER_DIED = "DECODER_DIED"
 
 
 EXPLANATIONS: dict[str, str] = decode.EXPLANATIONS | {
@@ -44,7 +43,7 @@ EXPLANATIONS: dict[str, str] = decode.EXPLANATIONS | {
     IngestReason.HASH_LIST_MATCH: (
         "It matches a safety hash list, and was not copied: a person must act by your procedure, without opening it."
     ),
-    IngestReason.TIME_LIMIT: "Reading it took more than 10 seconds of processor time.",
-    IngestReason.MEMORY_LIMIT: "Reading it took more memory than one file may take.",
-    IngestReason.DECODER_DIED: "The decoder crashed on it.",
+    GuardReason.TIME_LIMIT: "Reading it took more than 10 seconds of processor time.",
+    GuardReason.MEMORY_LIMIT: "Reading it took more memory than one file may take.",
+    GuardReason.DECODER_DIED: "The decoder crashed on it.",
 }

@@ -13,10 +13,10 @@ from pipeline.catalog.colour import Colour
 from pipeline.catalog.decode import BadImage, examine
 from pipeline.catalog.tables import FINGERPRINTS, INVENTORY
 from pipeline.core.digests import pixel_digest, sha256
+from pipeline.core.guard import Guard, Limits, Lost
 from pipeline.core.shards import finish, machine_faults_named, part_path, write_table
 from pipeline.core.work import Job, Result
 from pipeline.ingest.entries import Fields, Item
-from pipeline.ingest.guard import Limits, Lost, guarded
 from pipeline.ingest.listing import agree
 from pipeline.ingest.places import Array, Place, Refused, read, referable
 from pipeline.ingest.reasons import IngestReason
@@ -83,15 +83,16 @@ def ingest_shard(job: Job) -> Result:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             blob.touch()
-            for outcome in guarded(examine_item, shard, job["items"], Limits()):
-                if isinstance(outcome, Lost):
-                    rows.append(_rejected(_blank(outcome.item), outcome.reason, outcome.detail))
-                    continue
-                row, look = outcome
-                rows.append(row)
-                if row["status"] == "accepted":
-                    shard.note(row)
-                    prints.setdefault(row["asset"], look)
+            with Guard(examine_item, shard, Limits()) as guard:
+                for outcome in guard.examine_all(job["items"]):
+                    if isinstance(outcome, Lost):
+                        rows.append(_rejected(_blank(outcome.item), outcome.reason, outcome.detail))
+                        continue
+                    row, look = outcome
+                    rows.append(row)
+                    if row["status"] == "accepted":
+                        shard.note(row)
+                        prints.setdefault(row["asset"], look)
             _keep(blob, target, shard.size)
         finally:
             blob.unlink(missing_ok=True)

@@ -9,11 +9,11 @@ from typing import Any
 
 from pipeline.catalog.decode import BadImage, glance
 from pipeline.core.digests import sha256
+from pipeline.core.guard import Guard, Limits, Lost
 from pipeline.core.settings import DatasetSettings, WorkSettings
 from pipeline.core.work import Job, Result, mapper, raise_failures
 from pipeline.core.workspace import Workspace
 from pipeline.ingest.entries import Item
-from pipeline.ingest.guard import Limits, Lost, guarded
 from pipeline.ingest.places import Array, Refused, read
 from pipeline.ingest.reasons import IngestReason
 from pipeline.ingest.shard import beside
@@ -41,10 +41,11 @@ def survey_shard(job: Job) -> Result:
     """The rows of a run of items; one bad file never stops it."""
     state = Mapping(job["columns"], job["values"]), tuple(job["problems"])
     rows = []
-    for outcome in guarded(survey_item, state, job["items"], Limits()):
-        if isinstance(outcome, Lost):
-            outcome = _row(outcome.item, "rejected", reason=outcome.reason, detail=outcome.detail)
-        rows.append(outcome)
+    with Guard(survey_item, state, Limits()) as guard:
+        for outcome in guard.examine_all(job["items"]):
+            if isinstance(outcome, Lost):
+                outcome = _row(outcome.item, "rejected", reason=outcome.reason, detail=outcome.detail)
+            rows.append(outcome)
     return {"rows": rows}
 
 

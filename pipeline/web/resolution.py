@@ -19,6 +19,7 @@ from fastapi.concurrency import run_in_threadpool
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
+from pipeline.core.guard import Guard, Limits, Lost
 from pipeline.core.workspace import Workspace
 from pipeline.credentials import watermark
 from pipeline.credentials.images import mime_of, small_pixels
@@ -32,7 +33,6 @@ from pipeline.credentials.recovery import (
     watermark_matches,
 )
 from pipeline.credentials.repository import find_by_manifest, read_store
-from pipeline.ingest.guard import Limits, Lost, guarded
 
 PREFIX = "/v1"
 LONGEST_VALUE = 2_048  # characters of a value in a URL
@@ -142,10 +142,12 @@ def _pixels(body: bytes) -> NDArray[np.uint8]:
     """The pixels of an uploaded image, decoded in a process of its own. Raises HTTPException 415."""
     if not mime_of(body):
         raise HTTPException(415, "This is not an image of a type that is read here.")
-    pixels = next(guarded(small_pixels, None, [body], Limits()))
-    if pixels is None or isinstance(pixels, Lost):
+    with Guard(small_pixels, None, Limits()) as guard:
+        found = guard.examine(body)
+    if found is None or isinstance(found, Lost):
         raise HTTPException(415, "The image cannot be decoded.")
-    return pixels
+    height, width, pixels = found
+    return np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
 
 
 def _seen(workspace: Workspace, key: bytes | None, rgb: NDArray[np.uint8], alg: str | None) -> list[Match]:

@@ -103,7 +103,7 @@ def test_time_and_memory_run_out_for_one_file_and_not_for_the_next(folder: Path)
     with guarded(seconds=0.05) as verify_file:
         assert verify_file(large).codes == ["file.timeout"]
         time.sleep(0.2)
-    with guarded(memory=330 * 2**20) as verify_file:
+    with guarded(memory=80 * 2**20) as verify_file:
         found = verify_file(large)
         assert found.state == "Unreadable"
         assert set(found.codes) <= {"image.undecodable", "file.exhausted", "file.crashedReader"}

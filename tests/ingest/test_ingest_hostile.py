@@ -13,10 +13,10 @@ from PIL import Image
 from pipeline.catalog.decode import FORMATS
 from pipeline.catalog.tables import INVENTORY
 from pipeline.core.errors import ImprimaturError
+from pipeline.core.guard import Guard, Limits, Lost
 from pipeline.core.settings import DatasetSettings
 from pipeline.core.workspace import Workspace
 from pipeline.ingest.entries import Item
-from pipeline.ingest.guard import Limits, Lost, guarded
 from pipeline.ingest.places import Span
 from pipeline.ingest.reasons import EXPLANATIONS
 from pipeline.ingest.shard import Shard, examine_item
@@ -75,15 +75,16 @@ def verdicts(files: list[bytes], folder: Path, limits: Limits) -> Counter[str]:
     blob.touch()
     shard = Shard("blobs/x", blob, True, (255, 255, 255), Mapping({}, {}), ())
     found: Counter[str] = Counter()
-    for outcome in guarded(examine_item, shard, items, limits):
-        if isinstance(outcome, Lost):
-            found[outcome.reason] += 1
-        else:
-            row, _ = outcome
-            assert set(row) == set(INVENTORY.names)
-            found[row["reason"] or row["status"]] += 1
-            if row["status"] == "accepted":
-                shard.note(row)
+    with Guard(examine_item, shard, limits) as guard:
+        for outcome in guard.examine_all(items):
+            if isinstance(outcome, Lost):
+                found[outcome.reason] += 1
+            else:
+                row, _ = outcome
+                assert set(row) == set(INVENTORY.names)
+                found[row["reason"] or row["status"]] += 1
+                if row["status"] == "accepted":
+                    shard.note(row)
     assert sum(found.values()) == len(files)
     return found
 

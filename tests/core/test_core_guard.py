@@ -7,7 +7,8 @@ import time
 import numpy as np
 import pytest
 
-from pipeline.ingest.guard import Limits, Lost, guarded
+from pipeline.core.errors import EnvironmentFault
+from pipeline.core.guard import ChildKilledError, Guard, Limits, Lost
 
 QUICK = Limits(seconds=0.5, memory=300_000_000)
 
@@ -27,6 +28,8 @@ def work(state: list[int], item: str) -> tuple[str, int]:
         raise ValueError("what nobody expected")
     if item == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    if item == "full disk":
+        raise EnvironmentFault("the disk is full", "make room")
     state.append(1)
     return item, len(state)
 
@@ -34,12 +37,13 @@ def work(state: list[int], item: str) -> tuple[str, int]:
 def outcomes(items: list[str], limits: Limits = QUICK) -> list[object]:
     state: list[int] = []
     found: list[object] = []
-    for outcome in guarded(work, state, items, limits):
-        if isinstance(outcome, Lost):
-            found.append((outcome.item, outcome.reason))
-        else:
-            state.append(1)
-            found.append(outcome)
+    with Guard(work, state, limits) as guard:
+        for outcome in guard.examine_all(items):
+            if isinstance(outcome, Lost):
+                found.append((outcome.item, outcome.reason))
+            else:
+                state.append(1)
+                found.append(tuple(outcome))
     return found
 
 
@@ -59,7 +63,7 @@ def test_only_the_item_that_breaks_a_limit_is_lost() -> None:
 
 
 def test_a_process_that_is_killed_from_outside_is_not_the_files_fault() -> None:
-    with pytest.raises(RuntimeError, match="was killed"):
+    with pytest.raises(ChildKilledError, match="was killed"):
         outcomes(["a", "killed", "b"])
 
 
@@ -68,3 +72,23 @@ def test_time_is_the_processors_and_not_the_clocks() -> None:
     began = time.monotonic()
     assert outcomes(["spin"], Limits(seconds=0.2)) == [("spin", "TIME_LIMIT")]
     assert time.monotonic() - began < 60
+
+
+def echoed(state: object, item: object) -> object:
+    return item
+
+
+def test_answers_cross_as_they_are_and_one_child_answers_again_and_again() -> None:
+    values = [{"bytes": b"\0\xff", "text": "\udc80\n", "rows": [1, 2.5, None, True]}, b"", {}, "x" * 200_000]
+    with Guard(echoed, None, QUICK) as guard:
+        assert list(guard.examine_all(values)) == values
+        assert guard.examine("again") == "again"
+        for first in guard.examine_all(values):  # who asks for the first alone gets no stale answers later
+            assert first == values[0]
+            break
+        assert guard.examine(7) == 7
+
+
+def test_faults_of_the_machine_arrive_as_what_they_are() -> None:
+    with pytest.raises(EnvironmentFault, match="make room"):
+        outcomes(["a", "full disk"])
