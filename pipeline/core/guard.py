@@ -136,10 +136,11 @@ class Guard(Generic[State, Thing]):
         self._process = context.Process(target=_serve, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
-        if not self._pipe.poll(_START_SECONDS) or self._pipe.recv_bytes() != _READY:
-            self._stop()
-            raise TimeoutError("the process that reads files did not start")
-        return self._pipe
+        with contextlib.suppress(EOFError, OSError):
+            if self._pipe.poll(_START_SECONDS) and self._pipe.recv_bytes() == _READY:
+                return self._pipe
+        self._stop()
+        raise TimeoutError("the process that reads files did not start")
 
     def _stop(self) -> None:
         """End the child at once."""
