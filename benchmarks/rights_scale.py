@@ -160,7 +160,7 @@ def write_ledger(folder: Path, count: int) -> dict[str, Any]:
 
 
 def load(folder: Path) -> tuple[pa.Table, pa.Table]:
-    inventory = pq.read_table(folder / "inventory.parquet", columns=["dataset", *COLUMNS])
+    inventory = pq.read_table(folder / "inventory.parquet", columns=["dataset", *COLUMNS]).combine_chunks()
     return inventory, read_event_table(open_catalog(Workspace(folder)), AS_OF)
 
 

@@ -113,7 +113,7 @@ def read_event_table(catalog: Engine, known_at: str) -> pa.Table:
     query = _known_by(known_at).order_by(None).order_by(consent_events.c.seq).execution_options(yield_per=_BATCH)
     with reading(catalog) as connection, no_collection():
         batches = [_batch(rows) for rows in connection.execute(query).partitions()]
-    return pa.Table.from_batches(batches, _SCHEMA).unify_dictionaries()
+    return pa.Table.from_batches(batches, _SCHEMA).unify_dictionaries().combine_chunks()
 
 
 def read_events_about(catalog: Engine, subjects: Iterable[str], known_at: str) -> list[ConsentEvent]:

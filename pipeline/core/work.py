@@ -9,18 +9,20 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pipeline.core.errors import ImprimaturError
 
 Job = dict[str, Any]
 Result = dict[str, Any]
 Backend = Literal["processes", "serial", "ray", "dask"]
+First = TypeVar("First")
+Second = TypeVar("Second")
 ATTEMPTS = 2
 DIED = "a worker process died (killed, or out of memory)"
 
@@ -34,6 +36,15 @@ class Failure:
 
 
 ParallelMap = Callable[[Callable[[Job], Result], Iterable[Job]], Iterator[Result | Failure]]
+
+
+def both(apart: bool, first: Callable[[], First], second: Callable[[], Second]) -> tuple[First, Second]:
+    """What two functions give; `apart` runs them at once, on two threads: for work by column, which needs no GIL."""
+    if not apart:
+        return first(), second()
+    with ThreadPoolExecutor(1) as thread:
+        other = thread.submit(second)
+        return first(), other.result()
 
 
 @contextmanager

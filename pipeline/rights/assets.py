@@ -2,26 +2,26 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-Codes = NDArray[np.int64]
+from pipeline.rights.coded import Coded, Codes, coded, coded_digests
+
 TEXTS = ("file", "status", "asset", "sha256", "pixels", "key", "licence", "signals", "attribution")
 LISTS = ("holders", "depicts", "derived_from")
 COLUMNS = (*TEXTS, *LISTS)  # what the decision needs of tables.INVENTORY
 _KEPT = ("dataset", "file", "key", "licence", "signals", "attribution")
 _FEW = 50
+MANY = 50_000  # rows from which on a second thread pays
 _BETWEEN = "\x1f"  # joins the parts of a list into one text
 
 
-@dataclass(frozen=True, slots=True)
-class AssetRow:
+class AssetRow(NamedTuple):
     """What the decision needs of one inventory row."""
 
     dataset: str
@@ -38,25 +38,13 @@ class AssetRow:
     attribution: str
 
 
-@dataclass(frozen=True)
-class Coded:
-    """A column of texts as numbers: `values[codes[i]]` is the text of row i."""
-
-    values: pa.StringArray
-    codes: Codes
-
-    def find(self, texts: pa.StringArray) -> Codes:
-        """The code of each text, -1 where no row has it."""
-        return np.asarray(pc.fill_null(pc.index_in(texts, value_set=self.values), -1), dtype=np.int64)
-
-
 class Assets:
     """An inventory's rows (COLUMNS of tables.INVENTORY, and `dataset`)."""
 
     def __init__(self, table: pa.Table) -> None:
         self.size = table.num_rows
-        self.identity = _coded(_or_number(first_filled(filled(table["asset"]), filled(table["sha256"]))))
-        self.pixels = _coded(_or_number(first_filled(filled(table["pixels"]))))
+        self.identity = coded_digests(_or_number(first_filled(table, "asset", "sha256")))
+        self.pixels = coded_digests(_or_number(first_filled(table, "pixels")))
         self.accepted = np.asarray(pc.equal(table["status"], "accepted"))
         self.holders: pa.ListArray = whole(table["holders"].cast(pa.list_(pa.string())))
         self._columns = {name: filled(table[name]) for name in _KEPT} | {name: _joined(table[name]) for name in LISTS}
@@ -66,13 +54,18 @@ class Assets:
         return self._columns[name]
 
     @cached_property
+    def key(self) -> Coded:
+        """The key of each row."""
+        return coded(self.column("key"))
+
+    @cached_property
     def dataset(self) -> Coded:
         """The dataset of each row."""
-        return _coded(self.column("dataset"))
+        return coded(self.column("dataset"))
 
     def coded(self, name: str) -> Coded:
         """A column as numbers."""
-        return self.dataset if name == "dataset" else _coded(self.column(name))
+        return self.dataset if name == "dataset" else self.key if name == "key" else coded(self.column(name))
 
     def rows(self, numbers: Codes | Sequence[int]) -> list[AssetRow]:
         """Some rows as objects."""
@@ -80,8 +73,8 @@ class Assets:
         where = pa.array(numbers)
         columns = {name: column.take(where).to_pylist() for name, column in self._columns.items()}
         lists = {name: [parts(text) for text in columns[name]] for name in LISTS}
-        identities = self.identity.values.take(pa.array(self.identity.codes[numbers])).to_pylist()
-        pixels = self.pixels.values.take(pa.array(self.pixels.codes[numbers])).to_pylist()
+        identities = self.identity.named(self.identity.codes[numbers]).to_pylist()
+        pixels = self.pixels.named(self.pixels.codes[numbers]).to_pylist()
         return [
             AssetRow(
                 dataset=columns["dataset"][i],
@@ -164,24 +157,21 @@ def whole(column: pa.ChunkedArray) -> pa.Array:
     return column
 
 
-def first_filled(*columns: pa.StringArray) -> pa.StringArray:
-    """Of each row the first text that is not empty, null where none is."""
-    if not pc.any(pc.equal(columns[0], "")).as_py():
-        return columns[0]
-    return pc.coalesce(*(pc.if_else(pc.equal(column, ""), None, column) for column in columns))
+def first_filled(table: pa.Table, *names: str) -> pa.StringArray:
+    """Of each row the first of these texts that is not empty, null where none is."""
+    found = filled(table[names[0]])
+    for name in names[1:]:
+        if (empty := pc.equal(found, "")).true_count:
+            found = pc.if_else(empty, filled(table[name]), found)
+    return pc.if_else(empty, None, found) if (empty := pc.equal(found, "")).true_count else found
 
 
 def _or_number(texts: pa.StringArray) -> pa.StringArray:
     """What is missing is unlike all others."""
     if not texts.null_count:
         return texts
-    numbered = pc.binary_join_element_wise("row", pa.array(np.arange(len(texts))).cast(pa.string()), " ")
-    return pc.coalesce(texts, numbered)
-
-
-def _coded(column: pa.StringArray) -> Coded:
-    encoded = pc.dictionary_encode(column)
-    return Coded(encoded.dictionary, np.asarray(encoded.indices, dtype=np.int64))
+    numbers = pc.utf8_lpad(pa.array(np.arange(len(texts))).cast(pa.string()), 60)
+    return pc.coalesce(texts, pc.binary_join_element_wise("row", numbers, " "))  # as long as a digest
 
 
 def _list(value: Iterable[str] | None) -> list[str]:

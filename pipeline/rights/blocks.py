@@ -23,7 +23,8 @@ from scipy.sparse.csgraph import connected_components
 from pipeline.catalog.ledger import ConsentEvent, event_table
 from pipeline.catalog.tables import DECISIONS
 from pipeline.core.work import Job, Result, mapper, raise_failures
-from pipeline.rights.assets import Codes, filled, first_filled, inventory_table, tidy
+from pipeline.rights.assets import filled, first_filled, inventory_table, tidy
+from pipeline.rights.coded import Codes
 from pipeline.rights.decision import decide_table
 from pipeline.rights.findings import Purpose
 from pipeline.rights.licences import normalise
@@ -105,7 +106,7 @@ def _names(inventory: pa.Table) -> tuple[Codes, NDArray[np.uint64]]:
     """(row, number of a name) for all by which an event or an origin may mean it: digest, key, its own origins."""
     every = np.arange(inventory.num_rows)
     origins = inventory["derived_from"].combine_chunks().cast(pa.list_(pa.string()))
-    digests = first_filled(filled(inventory["asset"]), filled(inventory["sha256"]))
+    digests = first_filled(inventory, "asset", "sha256")
     columns = [
         (every, pc.fill_null(digests, "")),
         (every, filled(inventory["key"])),

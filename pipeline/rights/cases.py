@@ -5,22 +5,24 @@ were recorded (only their order), their ids, and terms that make no difference t
 become the evidence. All is done by column; only distinct cases are looked at one by one.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.catalog.ledger import ConsentEvent
-from pipeline.rights.assets import Codes, combine
+from pipeline.rights.assets import combine
 from pipeline.rights.chronicle import Chronicle
+from pipeline.rights.coded import Codes
 from pipeline.rights.consent import CLOSING, Standing, covers, is_readable
 from pipeline.rights.findings import Finding
 from pipeline.rights.ruling import Consent, Question, cite, weigh_consent
 from pipeline.rights.spans import Spans
+from pipeline.rights.speakers import HOLDER, PERSON, STRANGER, Speakers
 from pipeline.rights.subjects import Grouping, Subjects
 from pipeline.rights.voices import same
 
@@ -28,8 +30,8 @@ _MARK = "\x00"  # begins a stand-in; no name or id in the ledger holds it
 _SOMETHING = f"{_MARK}asset"  # stands for an asset or dataset
 _EVENT = f"event:{_MARK}"
 _FIELDS = ("action", "subject_type", "uses", "commercial", "territory", "overrides_signals")  # what an event says
-# first number of the people of each kind; 0 is nobody
-_HOLDER, _PERSON, _STRANGER, _MEDDLER, _ALL_HOLDERS = 1, 100_000, 200_000, 10**10, 10**11
+_MEDDLER, _ALL_HOLDERS = 10**10, 10**11  # numbers of voices, beside those of people
+_Word = tuple[int, int, int, int]  # meaning, place, speaker, subject
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,10 @@ class Lines:
 class Cases:
     """The consent cases of files, each given by its group (subjects.Grouping) and identity, for one question."""
 
-    def __init__(self, subjects: Subjects, question: Question, group: Codes, identity: Codes) -> None:
-        self._subjects, self._question, self._group = subjects, question, group
+    def __init__(
+        self, subjects: Subjects, speakers: Speakers, question: Question, group: Codes, identity: Codes
+    ) -> None:
+        self._subjects, self._speakers, self._question, self._group = subjects, speakers, question, group
         saying, examples = _sayings(subjects.events, question.as_of)
         self._meaning, self._meant = _meanings(saying, subjects.events.at(examples.tolist()), question)
         self._made: dict[tuple[int, int, str, str], ConsentEvent] = {}
@@ -58,7 +62,7 @@ class Cases:
 
     def _hear(self, identity: Codes) -> Lines:
         """Every event that matters to each file, and who speaks about whom there."""
-        subjects, names = self._subjects, _Names()
+        subjects = self._subjects
         parts = [subjects.groups.events.of_each(self._group), subjects.own.of_each(identity)]
         ambiguous = subjects.ambiguous.of_each(identity)
         item = np.concatenate([part[0] for part in (*parts, ambiguous)])
@@ -70,11 +74,8 @@ class Cases:
         again[1:] = (np.diff(item) == 0) & (np.diff(event) == 0) & (np.diff(unsure.astype(np.int8)) == 0)
         kept = ~again & (self._all(self._bears)[self._meaning[event]] | unsure)
         item, event, unsure = item[kept], event[kept], unsure[kept]
-        speaker = _speakers(subjects.events, self._question.policy.registrars, names)[event]
-        subject = _personal_subjects(subjects.events, names)[event]
-        people = _People(subjects.groups, names)
-        speaker = people.places(self._group[item], speaker, item)
-        subject = people.places(self._group[item], subject, item)
+        speaker = self._speakers.places(self._group[item], self._speakers.speaking[event], item)
+        subject = self._speakers.places(self._group[item], self._speakers.about[event], item)
         voice = self._voice(item, event, unsure, speaker, subject)
         kept = np.flatnonzero(~self._settled(item, event, voice))
         # whether one holder spoke before another makes no difference, unless something was said for all
@@ -94,9 +95,9 @@ class Cases:
         of_file = self._all(lambda meant: meant.subject_type in ("asset", "dataset"))[self._meaning[event]]
         of_holder = self._all(lambda meant: meant.subject_type == "holder")[self._meaning[event]] & (speaker == 0)
         meddling = self._all(lambda meant: meant.subject_type == "holder")[self._meaning[event]] & (speaker != 0)
-        voice: Codes = np.where(meddling, np.where(speaker < _PERSON, _MEDDLER + speaker, speaker), 0)
+        voice: Codes = np.where(meddling, np.where(speaker < PERSON, _MEDDLER + speaker, speaker), 0)
         voice = np.where(of_holder, subject, np.where(of_file, speaker, voice))
-        voice = np.where(of_file & (speaker == 0), np.where(alone, _HOLDER, _ALL_HOLDERS), voice)
+        voice = np.where(of_file & (speaker == 0), np.where(alone, HOLDER, _ALL_HOLDERS), voice)
         plain: NDArray[np.bool_] = ~unsure & ~depicting & self._all(is_readable)[self._meaning[event]]
         return voice * plain
 
@@ -117,7 +118,7 @@ class Cases:
         idle = ~touching & (settled > ended)
         # all that counts of strangers is what they object to
         opening = settling & ~self._all(lambda meant: meant.action in CLOSING)[self._meaning[event]]
-        idle |= (voice >= _STRANGER) & ~for_all & (~touching | opening | ending)
+        idle |= (voice >= STRANGER) & ~for_all & (~touching | opening | ending)
         makes_none: NDArray[np.bool_] = (voice != 0) & ((place < settled) | idle)
         return makes_none
 
@@ -164,27 +165,41 @@ class Cases:
         numbers: dict[Hashable, int] = {}
         found: list[Consent] = []
         of_case = []
-        for item in self._first.tolist():
-            consent = self._consent(item)
+        for group, said, sure in self._said():
+            consent = self._consent(group, said, sure)
             number = numbers.setdefault(_amount(consent), len(found))
             if number == len(found):
                 found.append(consent)
             of_case.append(number)
         return found, np.array(of_case, dtype=np.int64)[self.of_item]
 
-    def _consent(self, item: int) -> Consent:
-        lines, groups, group = self.lines, self._subjects.groups, int(self._group[item])
-        start, end = int(lines.starts[item]), int(lines.starts[item + 1])
+    def _said(self) -> Iterator[tuple[int, list[_Word], int]]:
+        """Of each case its group, what is said in it, and how many of these words are surely about its files."""
+        lines, first = self.lines, self._first
+        case, line = Spans(lines.starts, np.arange(len(lines.item))).of_each(first)
+        words = zip(
+            self._meaning[lines.event[line]].tolist(),
+            (line - lines.starts[first][case]).tolist(),
+            lines.speaker[line].tolist(),
+            lines.subject[line].tolist(),
+            strict=True,
+        )
+        lengths = np.bincount(case, minlength=len(first))
+        sure = lengths - np.bincount(case[lines.ambiguous[line]], minlength=len(first))
+        for group, length, some in zip(self._group[first].tolist(), lengths.tolist(), sure.tolist(), strict=True):
+            yield group, list(islice(words, length)), some
+
+    def _consent(self, group: int, words: list[_Word], sure: int) -> Consent:
+        groups = self._subjects.groups
         depicts, held = groups.depicts[group], groups.holders[group]
         stand_ins = _stand_ins(held if depicts else ("",) * len(held), depicts)
-        said = [self._stood_in(line, line - start, stand_ins) for line in range(start, end)]
-        sure = end - start - int(lines.ambiguous[start:end].sum())
-        holders = tuple(stand_ins[_HOLDER + i] for i in range(len(held)))
+        said = [self._stood_in(*word, stand_ins) for word in words]
+        holders = tuple(stand_ins[HOLDER + i] for i in range(len(held)))
         return weigh_consent(holders, depicts, said[:sure], said[sure:], self._question)
 
-    def _stood_in(self, line: int, place: int, stand_ins: dict[int, str]) -> ConsentEvent:
-        number = int(self._meaning[self.lines.event[line]])
-        speaker, subject = int(self.lines.speaker[line]), int(self.lines.subject[line])
+    def _stood_in(
+        self, number: int, place: int, speaker: int, subject: int, stand_ins: dict[int, str]
+    ) -> ConsentEvent:
         actor = stand_ins.get(speaker) or f"{_MARK}s{speaker}" if speaker else ""
         meant: ConsentEvent = self._meant[number]
         named = stand_ins.get(subject) or f"{_MARK}s{subject}" if subject else meant.subject_id and _SOMETHING
@@ -213,47 +228,11 @@ def _of_standing(standing: Standing) -> Hashable:
     return standing.state, standing.reason, cite(standing.events), standing.overrides_signals
 
 
-class _Names:
-    """Numbers for names; "" is 0."""
-
-    def __init__(self) -> None:
-        self.known = {"": 0}
-
-    def number(self, name: str) -> int:
-        return self.known.setdefault(name, len(self.known))
-
-
-class _People:
-    """Who people are to a group of files: its holders and depicted persons by place, all others as strangers."""
-
-    def __init__(self, groups: Grouping, names: _Names) -> None:
-        self._places: dict[tuple[int, int], int] = {}
-        for group, (holders, depicts) in enumerate(zip(groups.holders, groups.depicts, strict=True)):
-            for first, people in ((_PERSON, depicts), (_HOLDER, holders)):  # who is both counts as holder
-                for place, person in reversed(list(enumerate(people))):
-                    if (number := names.known.get(same(person))) is not None:
-                        self._places[group, number] = first + place
-
-    def places(self, group: Codes, name: Codes, item: Codes) -> Codes:
-        """The place of each line's person; strangers are numbered within each item."""
-        found, named = np.zeros(len(name), dtype=np.int64), np.flatnonzero(name)
-        first, pair = combine(group[named], name[named])
-        pairs = zip(group[named][first].tolist(), name[named][first].tolist(), strict=True)
-        found[named] = np.array([self._places.get(one, _STRANGER) for one in pairs], dtype=np.int64)[pair]
-        strange = np.flatnonzero(found == _STRANGER)
-        once = np.unique(np.stack([item[strange], name[strange]]), axis=1)
-        rank = np.arange(once.shape[1]) - np.searchsorted(once[0], once[0])
-        key = once[0] * (int(name.max(initial=0)) + 1) + once[1]
-        at = np.searchsorted(key, item[strange] * (int(name.max(initial=0)) + 1) + name[strange])
-        found[strange] = _STRANGER + rank[at]
-        return found
-
-
 @lru_cache
 def _stand_ins(held: tuple[str, ...], depicts: tuple[str, ...]) -> dict[int, str]:
     """What people are called by their number; a holder who is depicted is one person."""
-    shown = {_PERSON + i: same(person) for i, person in enumerate(depicts)}
-    holders = {_HOLDER + i: same(h) if same(h) in shown.values() else f"{_MARK}h{i:02}" for i, h in enumerate(held)}
+    shown = {PERSON + i: same(person) for i, person in enumerate(depicts)}
+    holders = {HOLDER + i: same(h) if same(h) in shown.values() else f"{_MARK}h{i:02}" for i, h in enumerate(held)}
     return {0: "", **shown, **holders}
 
 
@@ -325,38 +304,12 @@ def _last(key: Codes, which: NDArray[np.bool_], count: int) -> Codes:
     return found
 
 
-def _speakers(events: Chronicle, registrars: tuple[str, ...], names: _Names) -> Codes:
-    """The number of who speaks in each event, 0 where it speaks for its subject: see voices.hear."""
-    recording = {"", *(same(name) for name in registrars)}
-    coded = events.coded("actor")
-    speaks = [name if (name := same(actor)) not in recording else "" for actor in coded.values.to_pylist()]
-    for name in sorted(speaks):  # strangers are told in this order, whatever that of their events
-        names.number(name)
-    found = np.array([names.known[name] for name in speaks], dtype=np.int64)[coded.codes]
-    named = np.flatnonzero(found)
-    subjects = [names.known.get(same(subject), 0) for subject in events.texts("subject_id", named).to_pylist()]
-    found[named[found[named] == np.array(subjects, dtype=np.int64)]] = 0
-    return found
-
-
-def _personal_subjects(events: Chronicle, names: _Names) -> Codes:
-    """The number of the holder or person that each event is about, else 0."""
-    personal = np.flatnonzero(events.each("subject_type", lambda kind: kind in ("holder", "person")))
-    found = np.zeros(len(events), dtype=np.int64)
-    found[personal] = [names.number(same(name)) for name in events.texts("subject_id", personal).to_pylist()]
-    return found
-
-
 def _numbers_of_people(groups: Grouping) -> Codes:
     """A number for the people of each group: how many holders, who of them is depicted, and the depicted people."""
     numbers: dict[tuple[object, ...], int] = {}
     found = []
     for holders, depicts in zip(groups.holders, groups.depicts, strict=True):
         shown = {same(person) for person in depicts}
-        key = (
-            (*(same(h) if same(h) in shown else holders.index(h) for h in holders), depicts)
-            if shown
-            else len(holders)
-        )
-        found.append(numbers.setdefault((key,), len(numbers)))
+        which = [same(h) if same(h) in shown else i for i, h in enumerate(holders)] if shown else [len(holders)]
+        found.append(numbers.setdefault((*which, depicts), len(numbers)))
     return np.array(found, dtype=np.int64)

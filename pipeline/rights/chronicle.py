@@ -1,5 +1,7 @@
 """Known events by column, in the order in which they are folded. Few texts are distinct: most work is on numbers."""
 
+import json
+import re
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -10,8 +12,12 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.catalog.ledger import ConsentEvent
-from pipeline.rights.assets import Coded, Codes, tidy, whole
+from pipeline.rights.assets import tidy, whole
+from pipeline.rights.coded import Coded, Codes
 from pipeline.rights.consent import ORDER
+
+BROKEN_ROW = "unreadable row"  # in an event's note: the column of text that is not even a record
+NO_KIND = ""  # an unreadable event may be about a subject of any kind
 
 
 class Chronicle:
@@ -23,6 +29,7 @@ class Chronicle:
         self._order = np.arange(table.num_rows)
         self._order = self._in_order()
         self._coded.clear()
+        self.mentions = _mentions(self)
 
     def __len__(self) -> int:
         return len(self._order)
@@ -69,3 +76,32 @@ def _ranks(texts: pa.StringArray) -> Codes:
     ranks = np.empty(len(texts), dtype=np.int64)
     ranks[np.asarray(pc.sort_indices(texts))] = np.arange(len(texts))
     return ranks
+
+
+def _mentions(events: Chronicle) -> tuple[Codes, pa.DictionaryArray, pa.StringArray]:
+    """(event, kind of subject, name of subject) for every subject that an event names."""
+    kinds, names = events.texts("subject_type", np.arange(len(events))), events.subjects
+    positions = np.arange(len(events), dtype=np.int64)
+    unreadable = np.flatnonzero(events.each("action", lambda action: action == "unreadable"))
+    lost = unreadable[np.asarray(pc.equal(names.take(pa.array(unreadable)), ""))]
+    if len(lost):
+        notes = events.texts("note", lost).to_pylist()
+        more = [
+            (position, text) for position, note in zip(lost.tolist(), notes, strict=True) for text in mentioned(note)
+        ]
+        positions = np.concatenate([positions, np.array([position for position, _ in more], dtype=np.int64)])
+        names = pa.concat_arrays([names, tidy(pa.array([text for _, text in more], pa.string()))])
+        kinds = pa.concat_arrays([kinds, pa.array([NO_KIND] * len(more), pa.string())])
+    return positions, kinds, names
+
+
+def mentioned(note: str) -> set[str]:
+    """What a row that names no subject may be about: its every cell; in text that is no row, every part of it."""
+    try:
+        row = json.loads(note)["row"]
+        cells = [str(cell) for cell in row.values()]
+        broken = str(row.get(BROKEN_ROW, ""))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        cells, broken = [], note
+    words = [*cells, *re.split(r'[",;\t{}\[\]|]+', broken)]
+    return {word.strip() for word in words if word.strip()}

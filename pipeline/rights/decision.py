@@ -5,6 +5,7 @@ speaks against its relatives (`relatives`).
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -13,14 +14,18 @@ import pyarrow.compute as pc
 from pipeline.catalog.ledger import ConsentEvent
 from pipeline.catalog.tables import DECISIONS, STRINGS
 from pipeline.core.collection import no_collection
-from pipeline.rights.assets import Assets, Codes, combine
+from pipeline.core.work import both
+from pipeline.rights.assets import MANY, Assets, combine
 from pipeline.rights.cases import Cases, place_of, spelled
+from pipeline.rights.chronicle import Chronicle
+from pipeline.rights.coded import Codes
 from pipeline.rights.consent import is_readable
 from pipeline.rights.findings import Finding, Verdict
 from pipeline.rights.reasons import Reason
 from pipeline.rights.relatives import inherit
 from pipeline.rights.ruling import Question, Ruling, Terms, cite, conclude, read_terms
 from pipeline.rights.spans import Spans
+from pipeline.rights.speakers import Speakers
 from pipeline.rights.subjects import Subjects
 from pipeline.rights.voices import hear
 
@@ -33,20 +38,25 @@ def decide_table(
     Returns tables.DECISIONS in the inventory's order.
     """
     with no_collection():
-        return Decisions(Assets(inventory), dataset_licences, known, question).table()
+        assets, events = both(inventory.num_rows > MANY, lambda: Assets(inventory), lambda: Chronicle(known))
+        return Decisions(assets, dataset_licences, events, question).table()
 
 
 class Decisions:
     """Every file's ruling. Files that share licences, signals, people and events share an answer."""
 
     def __init__(
-        self, assets: Assets, dataset_licences: Mapping[str, str], known: pa.Table, question: Question
+        self, assets: Assets, dataset_licences: Mapping[str, str], events: Chronicle, question: Question
     ) -> None:
         self.assets, self.question = assets, question
-        self.subjects = Subjects(assets, known)
-        first, self._item = self._kinds()
-        self._cases = Cases(self.subjects, question, self.subjects.groups.of_row[first], assets.identity.codes[first])
-        terms, terms_of = self._terms(first, dataset_licences)
+        self.subjects = Subjects(assets, events)
+        speakers = partial(Speakers, self.subjects.groups, events, question.policy.registrars)
+        (first, self._item), speaking = both(assets.size > MANY, self._kinds, speakers)
+        alike = self.subjects.groups.of_row[first], assets.identity.codes[first]
+        cases = partial(Cases, self.subjects, speaking, question, *alike)
+        self._cases, (terms, terms_of) = both(
+            assets.size > MANY, cases, partial(self._terms, first, dataset_licences)
+        )
         consents, consent_of = self._cases.consents()
         some, self._case = combine(terms_of, consent_of)
         pairs = zip(terms_of[some].tolist(), consent_of[some].tolist(), strict=True)
@@ -107,8 +117,8 @@ class Decisions:
         wanted = np.array(sorted({code for codes in resolved.values() for code in codes}), dtype=np.int64)
         numbers = np.flatnonzero(related | np.isin(self.assets.identity.codes, wanted))
         rulings = [self._rulings[case] for case in self._case[self._item[numbers]].tolist()]
-        names = self.assets.identity.values
-        identities = {ref: frozenset(names[code].as_py() for code in codes) for ref, codes in resolved.items()}
+        names = dict(zip(wanted.tolist(), self.assets.identity.named(wanted).to_pylist(), strict=True))
+        identities = {reference: frozenset(names[code] for code in codes) for reference, codes in resolved.items()}
         missing = self._missing([reference for reference, codes in resolved.items() if not codes])
         found = inherit(self.assets.rows(numbers), rulings, missing, identities)
         sources = sorted({source for findings in found.values() for source, _ in findings})
@@ -135,6 +145,20 @@ class Decisions:
 
     def table(self) -> pa.Table:
         """tables.DECISIONS of every accepted file, in the inventory's order."""
+        accepted = np.flatnonzero(self.assets.accepted)
+        columns = partial(self._listed, accepted), partial(self._ruled, accepted)
+        listed, ruled = both(self.assets.size > MANY, *columns)
+        return pa.table([(listed | ruled)[name] for name in DECISIONS.names], schema=DECISIONS)
+
+    def _listed(self, accepted: Codes) -> dict[str, pa.Array]:
+        """What the inventory says of some files."""
+        where = pa.array(accepted)
+        asset = self.assets.identity.named(self.assets.identity.codes[accepted])
+        texts = {name: self.assets.column(name).take(where) for name in ("dataset", "file", "attribution")}
+        return {"asset": asset, "holders": self.assets.holders.take(where), **texts}
+
+    def _ruled(self, accepted: Codes) -> dict[str, pa.Array]:
+        """The rulings on some files, with what these inherit."""
         inherited = self.inherited()
         own = zip(self.rulings(list(inherited)), inherited.values(), strict=True)
         burdened = [ruling.with_more(worse) for ruling, worse in own]
@@ -142,38 +166,31 @@ class Decisions:
         item[list(inherited)] = len(self._case) + np.arange(len(burdened))
         lines = self._cases.lines
         starts = np.append(lines.starts[:-1], np.zeros(len(burdened), dtype=np.int64))
-        accepted = np.flatnonzero(self.assets.accepted)
-        where, rulings = pa.array(accepted), [*self._rulings, *burdened]
-        ruling_of = pa.array(case[item[accepted]])
+        rulings, ruling_of = [*self._rulings, *burdened], pa.array(case[item[accepted]])
         told = [ruling.told() for ruling in rulings]
         reasons = [list(dict.fromkeys(str(finding.reason) for finding in findings)) for findings in told]
-        columns = {
-            "asset": self.assets.identity.values.take(pa.array(self.assets.identity.codes[accepted])),
+        return {
             "decision": pa.array([str(ruling.verdict) for ruling in rulings]).take(ruling_of),
             "reasons": pa.array(reasons, STRINGS).take(ruling_of),
             "evidence": self._evidence(told, case[item[accepted]], lines.event, starts[item[accepted]]),
             "licence": pa.array([ruling.licence for ruling in rulings]).take(ruling_of),
             "obligations": pa.array([ruling.obligations for ruling in rulings], STRINGS).take(ruling_of),
-            "holders": self.assets.holders.take(where),
         }
-        columns |= {name: self.assets.column(name).take(where) for name in ("dataset", "file", "attribution")}
-        return pa.table([columns[name] for name in DECISIONS.names], schema=DECISIONS)
 
     def _evidence(self, told: Sequence[Sequence[Finding]], case: Codes, event: Codes, start: Codes) -> pa.ListArray:
         """What each file's findings cite: texts of its case, and the events of its own lines."""
-        texts: dict[str, int] = {}
+        every = dict.fromkeys(item for findings in told for finding in findings for item in finding.evidence)
+        texts = [item for item in every if place_of(item) is None]
+        numbers = {item: -1 - (place_of(item) or 0) for item in every} | {text: i for i, text in enumerate(texts)}
         cited = []  # of each case: the number of a text, or -1 - place of an event
         for findings in told:
             items = dict.fromkeys(item for finding in findings for item in finding.evidence)
-            places = [(item, place_of(item)) for item in items]
-            cited.append([texts.setdefault(i, len(texts)) if p is None else -1 - p for i, p in places])
+            cited.append([numbers[item] for item in items])
         ends = np.cumsum([0, *map(len, cited)])
         row, number = Spans(ends, np.array([one for ones in cited for one in ones], dtype=np.int64)).of_each(case)
         named = number < 0
         events = self.subjects.events.texts("event_id", event[start[row[named]] - 1 - number[named]])
-        values = pa.concat_arrays(
-            [pa.array(list(texts), pa.string()), pc.binary_join_element_wise("event", events, ":")]
-        )
+        values = pa.concat_arrays([pa.array(texts, pa.string()), pc.binary_join_element_wise("event", events, ":")])
         number[named] = len(texts) + np.arange(int(named.sum()))
         offsets = np.append(0, np.cumsum(np.diff(ends)[case]))
         return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values.take(pa.array(number)))

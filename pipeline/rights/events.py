@@ -19,8 +19,8 @@ from pipeline.core.digests import json_digest
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.moments import parse_moment
 from pipeline.core.settings import ConsentFile
+from pipeline.rights.chronicle import BROKEN_ROW
 from pipeline.rights.consent import SUBJECTS, unreadable_field
-from pipeline.rights.subjects import BROKEN_ROW
 
 _FIELDS = tuple(field.name for field in fields(ConsentEvent))
 _DEFAULTS = {"uses": "*", "commercial": "any", "territory": "*", "overrides_signals": "no"}

@@ -10,7 +10,9 @@ from sqlalchemy import Engine
 
 from pipeline.catalog.ledger import event_table, read_events_about
 from pipeline.core.errors import ImprimaturError
-from pipeline.rights.assets import AssetRow, Assets, Coded, parts, tidy_text
+from pipeline.rights.assets import AssetRow, Assets, parts, tidy_text
+from pipeline.rights.chronicle import Chronicle
+from pipeline.rights.coded import Coded, CodedDigests
 from pipeline.rights.decision import Decisions
 from pipeline.rights.ruling import Question
 
@@ -42,7 +44,8 @@ class Inquiry:
         part = Assets(self._inventory.take(pa.array(rows)))
         subjects = {name for row in part.rows(np.arange(len(rows))) for name in _subjects(row)}
         events = event_table(read_events_about(self._catalog, subjects, known_at))
-        return Decisions(part, self._licences, events, question), np.flatnonzero(np.isin(rows, sorted(own))).tolist()
+        decisions = Decisions(part, self._licences, Chronicle(events), question)
+        return decisions, np.flatnonzero(np.isin(rows, sorted(own))).tolist()
 
     def _concerned(self, own: set[int]) -> set[int]:
         """Twins and origins of some files, transitively, and all that a reference to one of these fits too."""
@@ -79,8 +82,9 @@ def _subjects(row: AssetRow) -> tuple[str, ...]:
 class _Index:
     """From texts to codes and from codes to rows, by bisection: little memory, and quick to make."""
 
-    def __init__(self, coded: Coded) -> None:
-        self._values, self._order = coded.values, np.asarray(pc.sort_indices(coded.values))
+    def __init__(self, coded: Coded | CodedDigests) -> None:
+        self._values = coded.named(np.arange(len(coded)))
+        self._order = np.asarray(pc.sort_indices(self._values))
         self._rows = np.argsort(coded.codes, kind="stable")
         self._codes = coded.codes[self._rows]
 

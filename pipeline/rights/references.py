@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.rights.assets import Assets, Coded, Codes, is_digest
+from pipeline.rights.assets import Assets, is_digest
+from pipeline.rights.coded import Coded, Codes
 from pipeline.rights.spans import by_code
 
 

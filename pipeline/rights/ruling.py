@@ -6,6 +6,7 @@ signals, likeness, claims. What its relatives pass on is added in `decision`.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from pipeline.catalog.ledger import ConsentEvent
 from pipeline.rights.consent import Standing, concerns, fold, is_readable
@@ -49,7 +50,7 @@ class Ruling:
         """What its licence or missing grants say against it: that binds the same bytes wherever they are listed."""
         return tuple(f for f in self.findings if f.verdict > Verdict.ALLOW and f not in self.restrictions)
 
-    @property
+    @cached_property
     def verdict(self) -> Verdict:
         """The worst of its findings."""
         return max(finding.verdict for finding in self.findings)
@@ -108,13 +109,17 @@ def weigh_consent(
     question: Question,
 ) -> Consent:
     """Fold the events about a file with these holders and depicted people; `ambiguous` ones may be about others."""
-    voices = hear(filter(is_readable, events), holders, depicts, question.policy.registrars)
+    readable: list[ConsentEvent] = []
+    unreadable: list[ConsentEvent] = []
+    for event in events:
+        (readable if is_readable(event) else unreadable).append(event)
+    voices = hear(readable, holders, depicts, question.policy.registrars)
     standings = [question.fold(said) for _, said in sorted(voices.holders.items())]
     objections = [question.fold(said) for _, said in sorted(voices.objectors.items())]
     return Consent(
         tuple(standings),
         tuple(standing for standing in [*standings, *objections] if standing.state == "closed"),
-        tuple(event for event in events if not is_readable(event)),
+        tuple(unreadable),
         (*_likeness(voices, question), *_claims(voices, ambiguous, bool(depicts), question)),
     )
 

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from http_sfv.dictionary import Dictionary
@@ -47,6 +48,7 @@ class Signals:
     licences: tuple[Statement, ...] = field(default=())
 
 
+@lru_cache(maxsize=4096)  # many files of a source come with the same facts
 def read_signals(facts: str, purpose: Purpose, agents: tuple[str, ...]) -> Signals:
     """Interpret the JSON facts of one inventory row; `agents` are our names in X-Robots-Tag.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.rights.assets import Codes
+from pipeline.rights.coded import Codes
 
 
 @dataclass(frozen=True)

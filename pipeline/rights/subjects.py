@@ -1,7 +1,5 @@
 """Which consent events are about which asset: by reference, holder, person or dataset."""
 
-import json
-import re
 from array import array
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,15 +10,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.rights.assets import Assets, Codes, combine, parts, tidy
-from pipeline.rights.chronicle import Chronicle
+from pipeline.core.work import both
+from pipeline.rights.assets import MANY, Assets, combine, parts, tidy
+from pipeline.rights.chronicle import NO_KIND, Chronicle
+from pipeline.rights.coded import Codes
 from pipeline.rights.references import fitting
 from pipeline.rights.spans import Spans, by_code
 from pipeline.rights.voices import same
 
 _KINDS = ("holder", "person", "dataset")
-BROKEN_ROW = "unreadable row"  # in an event's note: the column of text that is not even a record
-_NO_KIND = ""  # an unreadable event may be about a subject of any kind
 
 
 @dataclass(frozen=True)
@@ -36,32 +34,29 @@ class Grouping:
 class Subjects:
     """The events about each row, named by their position in `events`."""
 
-    def __init__(self, assets: Assets, events: pa.Table) -> None:
-        self._assets = assets
-        self.events = Chronicle(events)
-        self._positions, self._kinds, self._names = _subjects(self.events)
-        asset = np.asarray(pc.is_in(self._kinds, value_set=pa.array(["asset", _NO_KIND])))
-        self._references = self._names.filter(asset)
-        self._referring = self._positions[asset]
-        origins = list(
-            {origin for text in pc.unique(assets.column("derived_from")).to_pylist() for origin in parts(text)}
+    def __init__(self, assets: Assets, events: Chronicle) -> None:
+        self._assets, self.events = assets, events
+        self._positions, self._kinds, self._names = events.mentions
+        asset = np.asarray(pc.is_in(self._kinds, value_set=pa.array(["asset", NO_KIND])))
+        about, self.groups = both(
+            assets.size > MANY, lambda: self._about_assets(np.flatnonzero(asset)), self._grouped
         )
-        references = pa.concat_arrays([self._references, tidy(pa.array(origins, pa.string()))])
-        reference, identity = fitting(assets, references)
-        of_event = reference < len(self._references)
-        self.own, self.ambiguous = self._by_identity(reference[of_event], identity[of_event])
+        self.own, self.ambiguous = about
+        listed = pc.unique(assets.column("derived_from")).to_pylist()
+        origins = list({origin for text in listed for origin in parts(text)})
         self.origins: dict[str, set[int]] = {origin: set() for origin in origins}  # which identities each fits
-        for number, code in zip(reference[~of_event].tolist(), identity[~of_event].tolist(), strict=True):
-            self.origins[origins[number - len(self._references)]].add(code)
+        pairs = fitting(assets, tidy(pa.array(origins, pa.string())))
+        for number, code in zip(*(numbers.tolist() for numbers in pairs), strict=True):
+            self.origins[origins[number]].add(code)
 
-    def _by_identity(self, reference: Codes, identity: Codes) -> tuple[Spans, Spans]:
+    def _about_assets(self, referring: Codes) -> tuple[Spans, Spans]:
         """Events that name one asset, and events whose reference fits several."""
-        many = (np.bincount(reference, minlength=len(self._references)) > 1)[reference]
-        position, size = self._referring[reference], len(self._assets.identity.values)
+        reference, identity = fitting(self._assets, self._names.take(pa.array(referring)))
+        many = (np.bincount(reference, minlength=len(referring)) > 1)[reference]
+        position, size = self._positions[referring[reference]], len(self._assets.identity)
         return by_code(identity[~many], position[~many], size), by_code(identity[many], position[many], size)
 
-    @cached_property
-    def groups(self) -> Grouping:
+    def _grouped(self) -> Grouping:
         """The rows by dataset, holders and depicted people, with the events about these."""
         columns = [self._assets.coded(name) for name in ("dataset", "holders", "depicts")]
         first, of_row = combine(*(column.codes for column in columns))
@@ -88,7 +83,7 @@ class Subjects:
     @cached_property
     def _by_subject(self) -> dict[tuple[str, str], list[int]]:
         index: dict[tuple[str, str], list[int]] = defaultdict(list)
-        wanted = pc.is_in(self._kinds, value_set=pa.array([*_KINDS, _NO_KIND]))
+        wanted = pc.is_in(self._kinds, value_set=pa.array([*_KINDS, NO_KIND]))
         columns = self._kinds.filter(wanted).to_pylist(), self._names.filter(wanted).to_pylist()
         for position, kind, name in zip(self._positions[np.asarray(wanted)].tolist(), *columns, strict=True):
             for one in (kind,) if kind else _KINDS:
@@ -98,40 +93,13 @@ class Subjects:
     def naming(self, references: Sequence[str]) -> dict[str, list[int]]:
         """Events whose subject is written as one of these very references."""
         wanted = tidy(pa.array(references, pa.string()))
-        at = np.asarray(pc.fill_null(pc.index_in(self._references, value_set=wanted), -1), dtype=np.int64)
+        of_asset = pc.is_in(self._kinds, value_set=pa.array(["asset", NO_KIND]))
+        at = np.asarray(pc.fill_null(pc.index_in(self._names, value_set=wanted), -1), dtype=np.int64)
+        at[~np.asarray(of_asset)] = -1
         found: dict[str, list[int]] = {reference: [] for reference in wanted.to_pylist()}
         for number in np.flatnonzero(at >= 0).tolist():
-            found[wanted[int(at[number])].as_py()].append(int(self._referring[number]))
+            found[wanted[int(at[number])].as_py()].append(int(self._positions[number]))
         return {text: found[tidied] for text, tidied in zip(references, wanted.to_pylist(), strict=True)}
-
-
-def _subjects(events: Chronicle) -> tuple[Codes, pa.DictionaryArray, pa.StringArray]:
-    """(event, kind of subject, name of subject) for every subject that an event names."""
-    kinds, names = events.texts("subject_type", np.arange(len(events))), events.subjects
-    positions = np.arange(len(events), dtype=np.int64)
-    unreadable = np.flatnonzero(events.each("action", lambda action: action == "unreadable"))
-    lost = unreadable[np.asarray(pc.equal(names.take(pa.array(unreadable)), ""))]
-    if len(lost):
-        notes = events.texts("note", lost).to_pylist()
-        more = [
-            (position, text) for position, note in zip(lost.tolist(), notes, strict=True) for text in mentioned(note)
-        ]
-        positions = np.concatenate([positions, np.array([position for position, _ in more], dtype=np.int64)])
-        names = pa.concat_arrays([names, tidy(pa.array([text for _, text in more], pa.string()))])
-        kinds = pa.concat_arrays([kinds, pa.array([_NO_KIND] * len(more), pa.string())])
-    return positions, kinds, names
-
-
-def mentioned(note: str) -> set[str]:
-    """What a row that names no subject may be about: its every cell; in text that is no row, every part of it."""
-    try:
-        row = json.loads(note)["row"]
-        cells = [str(cell) for cell in row.values()]
-        broken = str(row.get(BROKEN_ROW, ""))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        cells, broken = [], note
-    words = [*cells, *re.split(r'[",;\t{}\[\]|]+', broken)]
-    return {word.strip() for word in words if word.strip()}
 
 
 def _people(text: str) -> tuple[str, ...]:
