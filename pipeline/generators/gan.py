@@ -13,8 +13,8 @@ from pipeline.generators.adversarial import critic_loss, maker_loss
 from pipeline.generators.protocol import Generator, Objective, Stage
 from pipeline.generators.vae import Autoencoder, looker
 
-TEXTURE_SHARE = 0.13  # of the budget
-ADVERSARIAL_SHARE = 0.21  # the players take far longer to settle than a flow does
+TEXTURE_SHARE = 0.2  # of the budget
+ADVERSARIAL_SHARE = 0.25  # the players take far longer to settle than a flow does
 GAMMA = 1.0  # weight of the gradient penalties
 
 

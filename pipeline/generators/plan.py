@@ -118,8 +118,9 @@ def make_plan(
 ) -> Plan:  # fmt: skip
     """Turn seconds (or steps) into steps of each stage, by timing throw-away steps of a copy of `model`.
 
-    The first stage always gets one whole epoch: a snapshot's root covers every image, so every image is fed. The
-    seconds are those of `clock`; with time.process_time and one thread they are CPU-seconds.
+    The first stage always gets one whole epoch: a snapshot's root covers every image, so every image is fed. What
+    that takes beyond the stage's share is taken off all others alike. The seconds are those of `clock`; with
+    time.process_time and one thread they are CPU-seconds.
     """
     started = clock()
     scratch = copy.deepcopy(model)
@@ -130,13 +131,22 @@ def make_plan(
                 examples = stage.examples([images]) if stage.examples else images
             timed.append(_probe(stage, examples, settings, clock))
     left = max(settings.seconds - (clock() - started), 0.0)
-    plans = []
-    for number, (stage, (dtype, pace)) in enumerate(zip(scratch.stages(), timed, strict=True)):
-        seconds = None if settings.steps else left * stage.share
-        planned = settings.steps * stage.share if settings.steps else left * stage.share / pace
-        least = math.ceil(rows / stage.batch_size) if number == 0 else 1
-        plans.append(StagePlan(stage.name, max(round(planned), least), least, stage.batch_size, dtype, seconds))
+    stages, plans = scratch.stages(), []
+    epoch = math.ceil(rows / stages[0].batch_size)
+    given = _divided(left, [stage.share for stage in stages], epoch * timed[0][1])
+    for number, (stage, seconds, (dtype, pace)) in enumerate(zip(stages, given, timed, strict=True)):
+        planned, limit = (settings.steps * stage.share, None) if settings.steps else (seconds / pace, seconds)
+        least = epoch if number == 0 else 1
+        plans.append(StagePlan(stage.name, max(round(planned), least), least, stage.batch_size, dtype, limit))
     return Plan(key, threads_used, tuple(plans))
+
+
+def _divided(left: float, shares: list[float], first: float) -> list[float]:
+    """The seconds `left` by `shares`; where the first one needs more, that much, and the others divide the rest."""
+    if shares[0] * left >= first:
+        return [share * left for share in shares]
+    rest = max(left - first, 0.0)
+    return [min(first, left), *(rest * share / (1 - shares[0]) for share in shares[1:])]
 
 
 def device_of(settings: ModelSettings) -> torch.device:

@@ -18,7 +18,7 @@ from pipeline.generators.layers import ConditionalMLP, ResidualBlock, halvings, 
 from pipeline.generators.protocol import Generator, Objective, Stage
 from pipeline.generators.texture import texture_stages
 
-TEXTURE_SHARE, PRIOR_SHARE = 0.2, 0.12  # of the budget
+TEXTURE_SHARE, PRIOR_SHARE = 0.25, 0.13  # of the budget
 
 
 class Autoencoder(nn.Module):
@@ -31,7 +31,7 @@ class Autoencoder(nn.Module):
         patch = patch_side(settings.size)
         count = halvings(settings.size // patch)
         side = settings.size // patch >> count
-        widths = [multiple_of_eight(settings.width * 2 ** min(level + 1, 2) / 1.5) for level in range(count + 1)]
+        widths = [multiple_of_eight(settings.width * 2 ** min(level + 1, 2) / 2) for level in range(count + 1)]
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(patch), _encoder(patch**2 * settings.channels, widths, side, 2 * self.latent)
         )
