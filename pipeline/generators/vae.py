@@ -18,7 +18,7 @@ from pipeline.generators.layers import ConditionalMLP, ResidualBlock, halvings, 
 from pipeline.generators.protocol import Generator, Objective, Stage
 from pipeline.generators.texture import texture_stages
 
-TEXTURE_SHARE, PRIOR_SHARE = 0.25, 0.13  # of the budget
+TEXTURE_SHARE, PRIOR_SHARE = 0.2, 0.22  # of the budget
 
 
 class Autoencoder(nn.Module):
@@ -110,7 +110,7 @@ class VAE(Generator):
     def stages(self) -> tuple[Stage, ...]:
         """The autoencoder with its texture, then the prior over its latents."""
         prior = Objective("prior", (self.prior,), self._prior_loss, self.settings.learning_rate)
-        over_latents = Stage("prior", PRIOR_SHARE, self.settings.batch_size, (prior,), self.autoencoder.encode_all)
+        over_latents = Stage("prior", PRIOR_SHARE, 2 * self.settings.batch_size, (prior,), self.autoencoder.encode_all)
         share = 1 - TEXTURE_SHARE - PRIOR_SHARE
         return (*self.autoencoder.stages(self.looker, share, TEXTURE_SHARE), over_latents)
 
