@@ -82,6 +82,7 @@ class ModelSettings(Settings):
     solver: Literal["euler", "midpoint"] = "euler"  # how flows are integrated; midpoint takes twice as long
     device: Literal["auto", "cpu", "cuda"] = "auto"  # auto: a GPU where there is one
     processes: int = Field(1, ge=1)  # that train together, a GPU each where there are some; they share a batch
+    inception: Path | None = None  # weights (safetensors) of the network whose features published distances use
 
 
 class VariationSettings(Settings):

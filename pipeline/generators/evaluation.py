@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.generators.classifier import FEATURES, Classifier, look, train_classifier
+from pipeline.generators.inception import inception_features, load_inception
 from pipeline.generators.metrics import Figure, Floats, NearCopies, frechet_figure, inside, share_figure
 from pipeline.generators.sampling import Sampler, draw
 from pipeline.generators.training_set import TrainingSet
@@ -78,6 +79,13 @@ def evaluate(model: Sampler, data: TrainingSet, classifier: Classifier, held: ND
     if classifier.knows_classes:
         agreement = share_figure(named == wanted, float((named_other == wanted).mean()), seed)
         figures["agreement"] = agreement
+    if model.settings.inception is not None:
+        network = load_inception(model.settings.inception)
+        three = [made_pixels, data.pixels[learnt[:count]], data.pixels[held]]
+        made, real, other = (inception_features(network, pixels) for pixels in three)
+        figures["Inception distance"] = frechet_figure(made, real, other, seed)
+        covered = _coverage(made, real, other[: len(real)], seed)
+        figures |= {f"Inception {name}": figure for name, figure in covered.items()}
     return Evaluation(count, figures, _warnings(data, count, figures))
 
 
@@ -101,6 +109,11 @@ def _warnings(data: TrainingSet, count: int, figures: dict[str, Figure]) -> list
     rare = [name for name, size in zip(data.class_names, sizes, strict=True) if size < FEW_OF_CLASS]
     if rare:
         found.append(f"fewer than {FEW_OF_CLASS} images of {', '.join(rare[:5])}: figures say nothing about them")
+    if "Inception distance" in figures:
+        found.append(
+            f"published Inception distances are measured on 50,000 images: compare that of {count} with the one "
+            "of real images only"
+        )
     agreement = figures.get("agreement")
     if agreement is not None and agreement.real < 0.7:
         found.append(f"the CNN names only {agreement.real:.0%} of real images rightly: agreement says little")

@@ -124,16 +124,18 @@ def _distances(queries: Floats, known: Floats) -> Iterator[Floats]:
 
 
 def _gaussian(features: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean (D,) and a root (r, D) of the covariance, which is root.T @ root; few features are their own root."""
     wide = features.astype(np.float64)
-    return wide.mean(axis=0), np.cov(wide, rowvar=False)
+    mean = wide.mean(axis=0)
+    if len(wide) <= wide.shape[1]:
+        return mean, (wide - mean) / np.sqrt(max(len(wide) - 1, 1))
+    values, axes = np.linalg.eigh(np.cov(wide, rowvar=False))
+    return mean, (axes * np.sqrt(np.maximum(values, 0))).T
 
 
 def _between(
     a: tuple[NDArray[np.float64], NDArray[np.float64]], b: tuple[NDArray[np.float64], NDArray[np.float64]]
 ) -> float:
-    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^1/2), by the symmetric form of the product's root."""
-    values, axes = np.linalg.eigh(a[1])
-    root = axes * np.sqrt(np.maximum(values, 0)) @ axes.T
-    product = np.linalg.eigvalsh(root @ b[1] @ root)
-    cross = float(np.sqrt(np.maximum(product, 0)).sum())
-    return max(0.0, float(((a[0] - b[0]) ** 2).sum()) + float(np.trace(a[1]) + np.trace(b[1])) - 2 * cross)
+    """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^1/2), its last part by the singular values of the roots' product."""
+    cross = float(np.linalg.svd(a[1] @ b[1].T, compute_uv=False).sum())
+    return max(0.0, float(((a[0] - b[0]) ** 2).sum() + (a[1] ** 2).sum() + (b[1] ** 2).sum()) - 2 * cross)

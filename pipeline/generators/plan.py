@@ -133,7 +133,7 @@ def make_plan(
     left = max(settings.seconds - (clock() - started), 0.0)
     stages, plans = scratch.stages(), []
     epoch = math.ceil(rows / stages[0].batch_size)
-    given = _divided(left, [stage.share for stage in stages], epoch * timed[0][1])
+    given = divided(left, [stage.share for stage in stages], epoch * timed[0][1])
     for number, (stage, seconds, (dtype, pace)) in enumerate(zip(stages, given, timed, strict=True)):
         planned, limit = (settings.steps * stage.share, None) if settings.steps else (seconds / pace, seconds)
         least = epoch if number == 0 else 1
@@ -141,7 +141,7 @@ def make_plan(
     return Plan(key, threads_used, tuple(plans))
 
 
-def _divided(left: float, shares: list[float], first: float) -> list[float]:
+def divided(left: float, shares: list[float], first: float) -> list[float]:
     """The seconds `left` by `shares`; where the first one needs more, that much, and the others divide the rest."""
     if shares[0] * left >= first:
         return [share * left for share in shares]

@@ -18,6 +18,7 @@ from pipeline.core.settings import ModelSettings
 from pipeline.generators.build import build_generator
 from pipeline.generators.checkpoint import CHECKPOINT, Progress, read_position, restore_checkpoint, save_checkpoint
 from pipeline.generators.distributed import of_the_first, rank, unite, world
+from pipeline.generators.inception import load_inception
 from pipeline.generators.log import Log, Progressed
 from pipeline.generators.plan import (
     THREADS,
@@ -145,6 +146,8 @@ def _start(
     settings: ModelSettings, data: TrainingSet, key: str, folder: Path, progress: Progressed | None, clock: Clock
 ) -> Run:
     """The model, its plan, and where a stopped run left it."""
+    if settings.inception is not None:
+        load_inception(settings.inception)  # a wrong file is named now, and not after the training
     device, rows = device_of(settings), len(data.labels)
     model = build_generator(settings, len(data.class_names)).to(device)
     feeder = Feeder(data, torch.zeros(rows, dtype=torch.bool), np.zeros(rows, np.bool_), device)

@@ -110,7 +110,9 @@ class VAE(Generator):
     def stages(self) -> tuple[Stage, ...]:
         """The autoencoder with its texture, then the prior over its latents."""
         prior = Objective("prior", (self.prior,), self._prior_loss, self.settings.learning_rate)
-        over_latents = Stage("prior", PRIOR_SHARE, 2 * self.settings.batch_size, (prior,), self.autoencoder.encode_all)
+        over_latents = Stage(
+            "prior", PRIOR_SHARE, 2 * self.settings.batch_size, (prior,), self.autoencoder.encode_all
+        )
         share = 1 - TEXTURE_SHARE - PRIOR_SHARE
         return (*self.autoencoder.stages(self.looker, share, TEXTURE_SHARE), over_latents)
 

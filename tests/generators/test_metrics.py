@@ -21,6 +21,13 @@ def test_the_frechet_distance_of_two_gaussians_is_its_closed_form(mean: float, s
     assert distance == pytest.approx(expected, rel=0.1, abs=0.02)
 
 
+def test_images_fewer_than_their_features_have_the_distance_of_their_own_span() -> None:
+    a, b = normal(0, 40), normal(1, 40, mean=0.5, scale=2.0)
+    turn, _ = np.linalg.qr(normal(2, 64, width=64))
+    in_many = [np.pad(each, ((0, 0), (0, 56))) @ turn.astype(np.float32) for each in (a, b)]
+    assert frechet_distance(*in_many) == pytest.approx(frechet_distance(a, b), rel=1e-4)
+
+
 def test_the_distance_of_a_set_from_itself_is_nothing_and_symmetric_otherwise() -> None:
     a, b = normal(0), normal(1, mean=0.5)
     assert frechet_distance(a, a) == pytest.approx(0, abs=1e-6)

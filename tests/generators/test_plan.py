@@ -12,7 +12,7 @@ from test_training import striped_set, tiny
 from pipeline.core.errors import EnvironmentFault
 from pipeline.core.merkle import merkle_root
 from pipeline.generators import training
-from pipeline.generators.plan import TOLERANCE, Plan, StagePlan, device_of, read_plan
+from pipeline.generators.plan import TOLERANCE, Plan, StagePlan, device_of, divided, read_plan
 from pipeline.generators.training import train
 
 
@@ -25,6 +25,18 @@ def test_a_revised_stage_ends_when_its_seconds_are_spent(step: int, spent: float
         return  # every image is fed, whatever that takes
     assert abs(spent + left * pace - 100) <= 100 * TOLERANCE + pace
     assert revised.steps_at(step) == revised.total and revised.steps_at(step - 1) == 1000
+
+
+@given(left=st.floats(0, 1e4), first=st.floats(0, 1e4), parts=st.lists(st.floats(0.1, 10), min_size=1, max_size=5))
+def test_an_epoch_longer_than_its_share_is_taken_off_all_later_stages_alike(
+    left: float, first: float, parts: list[float]
+) -> None:
+    shares = [part / sum(parts) for part in parts]
+    epoch, *others = divided(left, shares, first)
+    assert epoch + sum(others) == pytest.approx(left, abs=1e-6) or len(parts) == 1
+    assert epoch == pytest.approx(max(left * shares[0], min(first, left)))
+    for seconds, share in zip(others, shares[1:], strict=True):
+        assert seconds * (1 - shares[0]) == pytest.approx((left - epoch) * share, abs=1e-6)
 
 
 def test_exact_steps_are_never_revised() -> None:

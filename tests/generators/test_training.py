@@ -123,6 +123,14 @@ def test_a_diverged_training_is_reported_and_not_released(tmp_path: Path) -> Non
     assert not is_trained(tmp_path)
 
 
+def test_a_loss_that_is_not_a_number_ends_the_training_at_that_step(tmp_path: Path) -> None:
+    data, lines = striped_set(), []
+    with pytest.raises(ImprimaturError, match=r"step [1-9]\d* of stage flow.*nan.*not released"):
+        settings = tiny("flow_matching", steps=60, learning_rate=1e30)
+        train(settings, data, merkle_root(data.assets), tmp_path, lambda *at: lines.append(at))
+    assert not is_trained(tmp_path) and len(lines) < 60
+
+
 def test_a_budget_in_seconds_becomes_a_plan_of_steps_that_is_kept(tmp_path: Path) -> None:
     data, settings = striped_set(), tiny("flow_matching", steps=None, seconds=1.0)
     with pytest.raises(KeyboardInterrupt):
