@@ -267,7 +267,7 @@ def test_a_training_that_copies_its_images_stops_early_and_says_so(tmp_path: Pat
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "TOO_MANY_COPIES", -1.0)  # a tiny model copies nothing: take any share for too much
         stopped = train(settings, data, root, tmp_path / "stopped")
-    assert stopped.metrics["stopped_early"] == "0% of the samples were near copies of training images at step 2"
+    assert stopped.metrics["stopped_early"] == "0% of the samples were near copies of training images at step 4"
     whole = train(settings, data, root, tmp_path / "whole")
     assert whole.metrics["stopped_early"] == "" and whole.weights_sha256 != stopped.weights_sha256
     assert len(list((tmp_path / "whole").glob("samples-*.png"))) == 3
