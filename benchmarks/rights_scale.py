@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ FORMS = list(
     itertools.product(USES, ["any", "yes"], ["*", "EU"], ["no", "yes"])
 )  # uses, commercial, territory, overrides
 CHUNK = 100_000
+_SELF, _CHILDREN = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
 
 
 def digest(number: int) -> str:
@@ -222,15 +224,16 @@ def root(folder: Path, count: int) -> dict[str, Any]:
 
 def measured(part: Callable[[Path, int], dict[str, Any] | None], folder: Path, count: int) -> dict[str, Any]:
     """Run a part in a process of its own: its own numbers, wall and CPU seconds, peak memory."""
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        return pool.apply(_measure, (part, folder, count))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_measure, part, folder, count).result()
 
 
 def _measure(part: Callable[[Path, int], dict[str, Any] | None], folder: Path, count: int) -> dict[str, Any]:
     began, cpu = time.perf_counter(), time.process_time()
     found = part(folder, count) or {}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return found | {"wall": time.perf_counter() - began, "cpu": time.process_time() - cpu, "peak_gb": peak}
+    spent = {"wall": time.perf_counter() - began, "cpu": time.process_time() - cpu}
+    own, workers = (resource.getrusage(who).ru_maxrss * 1024 / 1e9 for who in (_SELF, _CHILDREN))
+    return found | spent | {"peak_gb": own} | ({"largest_worker_gb": workers} if workers else {})
 
 
 def main() -> None:

@@ -17,7 +17,6 @@ LISTS = ("holders", "depicts", "derived_from")
 COLUMNS = (*TEXTS, *LISTS)  # what the decision needs of tables.INVENTORY
 _KEPT = ("dataset", "file", "key", "licence", "signals", "attribution")
 _FEW = 50
-MANY = 50_000  # rows from which on a second thread pays
 _BETWEEN = "\x1f"  # joins the parts of a list into one text
 
 
@@ -75,23 +74,8 @@ class Assets:
         lists = {name: [parts(text) for text in columns[name]] for name in LISTS}
         identities = self.identity.named(self.identity.codes[numbers]).to_pylist()
         pixels = self.pixels.named(self.pixels.codes[numbers]).to_pylist()
-        return [
-            AssetRow(
-                dataset=columns["dataset"][i],
-                file=columns["file"][i],
-                accepted=bool(self.accepted[numbers[i]]),
-                identity=identities[i],
-                pixels=pixels[i],
-                key=columns["key"][i],
-                licence=columns["licence"][i],
-                holders=lists["holders"][i],
-                depicts=lists["depicts"][i],
-                derived_from=lists["derived_from"][i],
-                signals=columns["signals"][i],
-                attribution=columns["attribution"][i],
-            )
-            for i in range(len(numbers))
-        ]
+        columns |= lists | {"accepted": self.accepted[numbers].tolist(), "identity": identities, "pixels": pixels}
+        return list(map(AssetRow._make, zip(*(columns[name] for name in AssetRow._fields), strict=True)))
 
 
 def inventory_table(inventory: pd.DataFrame) -> pa.Table:

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,10 +50,10 @@ class Chronicle:
         column = whole(self._table[name]).take(pa.array(self._order[positions]))
         return column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
 
-    @cached_property
+    @property
     def subjects(self) -> pa.StringArray:
         """The subject of every event, as references are compared."""
-        return tidy(self.texts("subject_id", np.arange(len(self))))
+        return self.mentions[2].slice(0, len(self))
 
     def named(self, identifiers: Sequence[str]) -> Codes:
         """Where the events with some ids are."""
@@ -80,8 +79,8 @@ def _ranks(texts: pa.StringArray) -> Codes:
 
 def _mentions(events: Chronicle) -> tuple[Codes, pa.DictionaryArray, pa.StringArray]:
     """(event, kind of subject, name of subject) for every subject that an event names."""
-    kinds, names = events.texts("subject_type", np.arange(len(events))), events.subjects
     positions = np.arange(len(events), dtype=np.int64)
+    kinds, names = events.texts("subject_type", positions), tidy(events.texts("subject_id", positions))
     unreadable = np.flatnonzero(events.each("action", lambda action: action == "unreadable"))
     lost = unreadable[np.asarray(pc.equal(names.take(pa.array(unreadable)), ""))]
     if len(lost):

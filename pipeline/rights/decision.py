@@ -15,10 +15,10 @@ from pipeline.catalog.ledger import ConsentEvent
 from pipeline.catalog.tables import DECISIONS, STRINGS
 from pipeline.core.collection import no_collection
 from pipeline.core.work import both
-from pipeline.rights.assets import MANY, Assets, combine
+from pipeline.rights.assets import Assets, combine
 from pipeline.rights.cases import Cases, place_of, spelled
 from pipeline.rights.chronicle import Chronicle
-from pipeline.rights.coded import Codes
+from pipeline.rights.coded import MANY, Codes
 from pipeline.rights.consent import is_readable
 from pipeline.rights.findings import Finding, Verdict
 from pipeline.rights.reasons import Reason

@@ -11,6 +11,8 @@ from pipeline.rights.spans import by_code
 
 def fitting(assets: Assets, references: pa.StringArray) -> tuple[Codes, Codes]:
     """(number of the reference, code of an identity) for all that fit, each pair once. References are tidy."""
+    if not len(references):
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     digest = np.asarray(is_digest(references))
     digests = np.flatnonzero(digest)
     code = assets.identity.find(references.take(pa.array(digests)))

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.core.work import both
-from pipeline.rights.assets import MANY, Assets, combine, parts, tidy
+from pipeline.rights.assets import Assets, combine, parts, tidy
 from pipeline.rights.chronicle import NO_KIND, Chronicle
-from pipeline.rights.coded import Codes
+from pipeline.rights.coded import MANY, Codes
 from pipeline.rights.references import fitting
 from pipeline.rights.spans import Spans, by_code
 from pipeline.rights.voices import same
