@@ -31,7 +31,7 @@ class Autoencoder(nn.Module):
         patch = patch_side(settings.size)
         count = halvings(settings.size // patch)
         side = settings.size // patch >> count
-        widths = [multiple_of_eight(settings.width * 2 ** min(level + 1, 2) / 2) for level in range(count + 1)]
+        widths = [multiple_of_eight(settings.width * min(level + 1, 2)) for level in range(count + 1)]
         self.encoder = nn.Sequential(
             nn.PixelUnshuffle(patch), _encoder(patch**2 * settings.channels, widths, side, 2 * self.latent)
         )

@@ -24,7 +24,7 @@ from pipeline.catalog.ledger import ConsentEvent, event_table
 from pipeline.catalog.tables import DECISIONS
 from pipeline.core.work import Job, Result, mapper, raise_failures
 from pipeline.rights.assets import filled, first_filled, inventory_table, tidy
-from pipeline.rights.coded import Codes
+from pipeline.rights.coded import DIGEST, Codes, digest_numbers
 from pipeline.rights.decision import decide_table
 from pipeline.rights.findings import Purpose
 from pipeline.rights.licences import normalise
@@ -34,7 +34,6 @@ from pipeline.rights.ruling import Question
 BLOCK = 1_000_000  # rows at least; a worker takes about two gigabytes for them
 _NOTHING: Job = {}
 _ALL, _NONE = -1, -2  # an event may concern every block, or none
-_DIGEST = 64  # characters of a digest, which are random enough to be numbers
 _PIXELS = np.uint64(0x9E3779B97F4A7C15)  # tells digests of pixels from those of bytes
 
 
@@ -151,10 +150,8 @@ def _numbers(texts: pa.StringArray) -> NDArray[np.uint64]:
     """A number for each text, 0 for none. Different texts may share one: that only joins what could be apart."""
     length = np.asarray(pc.binary_length(texts))
     numbers = np.zeros(len(texts), np.uint64)
-    if (long := length == _DIGEST).any():
-        digests = pa.concat_arrays([texts.filter(pa.array(long))])  # in a buffer of its own
-        words = np.frombuffer(digests.buffers()[2], np.uint64, len(digests) * _DIGEST // 8).reshape(-1, _DIGEST // 8)
-        numbers[long] = words[:, 0] * _PIXELS ^ words[:, 1] | np.uint64(1)  # 0 is no name
+    if (long := length == DIGEST).any():
+        numbers[long] = digest_numbers(texts.filter(pa.array(long))) | np.uint64(1)  # 0 is no name
     if len(short := np.flatnonzero(~long & (length > 0))):
         objects = texts.take(pa.array(short)).to_numpy(zero_copy_only=False)
         numbers[short] = pd.util.hash_array(objects, categorize=False) | np.uint64(1)

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 Codes = NDArray[np.int64]
 MANY = 50_000  # rows from which on a second thread, and digests as numbers, pay
-_DIGEST = 64  # characters of a SHA-256 in hexadecimal
-_WORDS = _DIGEST // 8
+DIGEST = 64  # characters of a SHA-256 in hexadecimal
+_WORDS = DIGEST // 8
 _ODD = np.random.default_rng(0).integers(0, 2**63, _WORDS, np.uint64) * np.uint64(2) + np.uint64(1)
 
 
@@ -69,7 +69,7 @@ def coded(column: pa.StringArray) -> Coded:
 
 def coded_digests(column: pa.StringArray) -> Coded | CodedDigests:
     """A column as numbers, which holds digests for the most part."""
-    if len(column) < MANY or not pc.all(pc.equal(pc.binary_length(column), _DIGEST)).as_py():
+    if len(column) < MANY or not pc.all(pc.equal(pc.binary_length(column), DIGEST)).as_py():
         return coded(column)
     words = _words(column)
     codes, distinct = pd.factorize(_mixed(words))
@@ -79,6 +79,11 @@ def coded_digests(column: pa.StringArray) -> Coded | CodedDigests:
     if not _same(words, first[codes[again]], words, again).all():  # two digests were made to share a number
         return coded(column)
     return CodedDigests(column, first, codes.astype(np.int64))
+
+
+def digest_numbers(digests: pa.StringArray) -> NDArray[np.uint64]:
+    """A number for each text of 64 characters: equal ones have equal numbers, others hardly ever."""
+    return _mixed(_words(digests))
 
 
 def _words(digests: pa.StringArray) -> NDArray[np.uint64]:

@@ -5,12 +5,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rights_inventory import GC, NOW, digest, event, row
 from test_rights_decision import some_events
 
 from pipeline.catalog.ledger import ConsentEvent, event_table
+from pipeline.rights import coded, decision, subjects
 from pipeline.rights.assets import inventory_table
 from pipeline.rights.blocks import decide_blocks, split
 from pipeline.rights.decision import decide_table
@@ -68,6 +70,20 @@ def test_files_are_decided_apart_as_they_are_together(
 ) -> None:
     inventory, known = tables(rows, [*events, *about])
     assert by_block(rows, [*events, *about], size) == decide_table(inventory, {}, known, QUESTION).to_pylist()
+
+
+@settings(max_examples=80, deadline=None)
+@given(ROWS, some_events(), ABOUT_NAMES)
+def test_many_files_on_two_threads_are_decided_as_few_are(
+    rows: list[dict[str, Any]], events: list[ConsentEvent], about: list[ConsentEvent]
+) -> None:
+    inventory, known = tables(rows, [*events, *about])
+    few = decide_table(inventory, {}, known, QUESTION)
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (coded, decision, subjects):  # take any number of files for many
+            patch.setattr(module, "MANY", -1)
+        many = decide_table(inventory, {}, known, QUESTION)
+    assert many.to_pylist() == few.to_pylist()
 
 
 def test_unrelated_files_are_apart_and_related_ones_together() -> None:
