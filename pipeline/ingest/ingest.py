@@ -34,7 +34,7 @@ from pipeline.ingest.entries import Item
 from pipeline.ingest.places import to_json, without_path
 from pipeline.ingest.shard import blob_path, fingerprint_parts, ingest_shard, inventory_parts
 from pipeline.ingest.sources import Source, open_source
-from pipeline.similarity import fingerprints
+from pipeline.similarity import fingerprints, resample
 from pipeline.similarity.hash_lists import read_hash_lists
 
 SHARD_BYTES = 128_000_000  # of source files; a worker holds a shard's bytes until they are packed
@@ -142,7 +142,7 @@ def _key(settings: str, items: list[Item], with_paths: bool) -> str:
 
 @cache
 def _code_version() -> str:
-    modules = [Path(str(module.__file__)) for module in (colour, decode, jpeg, references, fingerprints)]
+    modules = [Path(str(module.__file__)) for module in (colour, decode, jpeg, references, fingerprints, resample)]
     own = source_digest([Path(__file__).parent])
     return json_digest([own, PIL.__version__, *(file_sha256(path) for path in modules)])
 

@@ -27,6 +27,7 @@ from pipeline.similarity.hash_lists import NO_LISTS, HashLists, read_hash_lists
 
 _LISTS = {"holders": ("holder_id", "|;"), "depicts": ("depicts", "|"), "derived_from": ("derived_from", "|")}
 _TEXTS = ("key", "label", "licence", "source_url", "attribution", "collected_at")
+_COLUMNS = tuple(INVENTORY.names)
 Row = dict[str, Any]
 
 
@@ -202,7 +203,7 @@ def beside(item: Item, mapping: Mapping) -> tuple[list[tuple[str, bytes]], Field
 
 def _blank(item: Item) -> Row:
     """A row with what is known before the file is read."""
-    row: Row = dict.fromkeys(INVENTORY.names, "")
+    row: Row = dict.fromkeys(_COLUMNS, "")
     row |= {"file": item.file, "bytes": item.place.size if item.place else 0}
     row |= dict.fromkeys(("width", "height", "offset", "length"), 0)
     return row | _columns(item.fields)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
 import imagehash
@@ -10,11 +9,14 @@ import numpy as np
 import pdqhash
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.fft import dct
+from scipy.fftpack import dct
 
 from pipeline.catalog.tables import HASH_BYTES, THUMBNAIL_BYTES, THUMBNAIL_SIDE
+from pipeline.similarity.resample import MOST, area_sums, block_means, lanczos, luma
 
+Pixels = NDArray[np.uint8]
 HASH_SIDE = 16  # the hash has 16x16 bits
+_BITS = HASH_SIDE**2
 _HASH_IMAGE_SIDE = 4 * HASH_SIDE  # imagehash's highfreq_factor is 4
 _HASH_WORDS = HASH_BYTES // 8
 _FINEST = 4 * THUMBNAIL_SIDE  # larger pictures are reduced by a whole factor first
@@ -33,29 +35,29 @@ class Fingerprint:
     method: str = HASH_METHOD
 
 
-def fingerprint(rgb: NDArray[np.uint8]) -> Fingerprint:
+def fingerprint(rgb: Pixels) -> Fingerprint:
     """Fingerprint of decoded pixels, shape (H, W, 3) uint8, H and W at least 1."""
-    small, extent = _reduced(rgb)
+    small = _reduced(rgb)
     thumbnail = _thumbnail(small)
-    flatness = float(np.asarray(Image.fromarray(thumbnail).convert("L"), dtype=np.float64).std())
-    return Fingerprint(_phash(small.convert("L"), extent), flatness, thumbnail.tobytes())
+    flatness = float(luma(thumbnail).astype(np.float64).std())
+    return Fingerprint(_bits(_margins(_hash_image(rgb, small))), flatness, thumbnail.tobytes())
 
 
-def hash_margins(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
+def hash_margins(rgb: Pixels) -> NDArray[np.float64]:
     """By how much each of the 256 bits of a fingerprint's hash is set (> 0) or not, of pixels (H, W, 3) uint8.
 
     Bits near 0 are those that a copy is likely to have otherwise.
     """
-    small, extent = _reduced(rgb)
-    return _margins(small.convert("L"), extent).ravel()
+    return _margins(_hash_image(rgb, _reduced(rgb))).ravel()
 
 
-def glance_hash(grey: NDArray[np.uint8]) -> bytes:
+def glance_hash(grey: Pixels) -> bytes:
     """The 256-bit hash of grey pixels (H, W) that a scaled decoder gave: GLANCE_METHOD."""
-    return _phash(Image.fromarray(grey), (float(grey.shape[1]), float(grey.shape[0])))
+    height, width = grey.shape
+    return _bits(_margins(lanczos(grey, _HASH_IMAGE_SIDE, (width, height))))
 
 
-def exchange_hash(rgb: NDArray[np.uint8], kind: Literal["phash", "dhash", "whash", "pdq"]) -> bytes:
+def exchange_hash(rgb: Pixels, kind: Literal["phash", "dhash", "whash", "pdq"]) -> bytes:
     """A hash for exchange with other tools, of pixels (H, W, 3) uint8, bits in reading order, first bit highest.
 
     phash, dhash, whash: `imagehash` with hash_size=8, 8 bytes. pdq: `pdqhash`, 32 bytes (all of the picture is read,
@@ -74,76 +76,61 @@ def hash_words(hashes: Sequence[bytes]) -> NDArray[np.uint64]:
     return packed.astype(np.uint64)
 
 
-def thumbnails(packed: Sequence[bytes]) -> NDArray[np.uint8]:
+def thumbnails(packed: Sequence[bytes]) -> Pixels:
     """Stored thumbnails, N x 3072 bytes, as one array of shape (N, 32, 32, 3) uint8."""
     flat = np.frombuffer(b"".join(packed), dtype=np.uint8).reshape(-1, THUMBNAIL_BYTES)
     return flat.reshape(-1, THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3)
 
 
-def _reduced(rgb: NDArray[np.uint8]) -> tuple[Image.Image, tuple[float, float]]:
-    """The picture reduced by whole factors, each side still at least 128 where it was; and its extent in new pixels.
+def _factor(side: int) -> int:
+    """The whole factor that a side is reduced by, so that at least 128 are left where they were."""
+    return min(max(1, side // _FINEST), MOST)
 
-    Blocks are averaged. At the right and lower edge they may be cut: so the extent is not always whole.
-    """
+
+def _reduced(rgb: Pixels) -> Pixels:
+    """The picture reduced by whole factors: blocks are averaged. They may be cut at the right and lower edge."""
     height, width, _ = rgb.shape
-    down, across = max(1, height // _FINEST), max(1, width // _FINEST)
-    if down > 1:  # by rows in numpy, by columns in Pillow: each is the quicker one at it
-        whole = height // down * down
-        rows = _row_means(rgb[:whole].reshape(-1, down, width * 3))
-        if whole < height:
-            rows = np.concatenate([rows, _row_means(rgb[whole:].reshape(1, -1, width * 3))])
-        rgb = rows.reshape(-1, width, 3)
-    image = Image.fromarray(rgb)
-    return image.reduce((across, 1)) if across > 1 else image, (width / across, height / down)
+    return block_means(rgb, _factor(height), _factor(width))
 
 
-def _row_means(blocks: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Mean over axis 1 of (N, rows, M) uint8, rounded half up."""
-    rows = blocks.shape[1]
-    sums = np.add.reduce(blocks, axis=1, dtype=np.uint16 if rows < 256 else np.uint32)
-    sums += rows // 2
-    means: NDArray[np.uint8] = (sums // rows).astype(np.uint8)
-    return means
+def _hash_image(rgb: Pixels, small: Pixels) -> Pixels:
+    """64x64 grey of a picture, from its reduced version; imagehash's, bit for bit, where nothing was reduced."""
+    height, width, _ = rgb.shape
+    down, across = _factor(height), _factor(width)
+    extent = (width / across, height / down)  # in new pixels: not always whole
+    grey = luma(small)
+    if min(down, across) == 1:
+        size = (_HASH_IMAGE_SIDE, _HASH_IMAGE_SIDE)
+        return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.LANCZOS, box=(0, 0, *extent)))
+    return lanczos(grey, _HASH_IMAGE_SIDE, extent)
 
 
-def _phash(grey: Image.Image, extent: tuple[float, float]) -> bytes:
-    return np.packbits(_margins(grey, extent) > 0).tobytes()
-
-
-def _margins(grey: Image.Image, extent: tuple[float, float]) -> NDArray[np.float64]:
-    """What imagehash.phash(image, hash_size=16) compares with zero, shape (16, 16); exact where nothing was reduced.
+def _margins(grey: Pixels) -> NDArray[np.float64]:
+    """What imagehash.phash(image, hash_size=16) compares with zero, shape (16, 16), of its image of 64x64 pixels.
 
     The same transform as imagehash, on the rows that are kept only. A matrix product would be as fast, but rounds
     otherwise: in a symmetric picture half of the coefficients are zero but for rounding, and their bits would flip.
     """
-    size = (_HASH_IMAGE_SIDE, _HASH_IMAGE_SIDE)
-    pixels = np.asarray(grey.resize(size, Image.Resampling.LANCZOS, box=(0, 0, *extent)), dtype=np.float64)
-    low = dct(dct(pixels, axis=0)[:HASH_SIDE], axis=1)[:, :HASH_SIDE]
-    margins: NDArray[np.float64] = low - np.median(low)
+    low = dct(dct(grey.astype(np.float64), axis=0)[:HASH_SIDE], axis=1)[:, :HASH_SIDE]
+    middle = np.sort(low, axis=None)[_BITS // 2 - 1 : _BITS // 2 + 1]
+    margins: NDArray[np.float64] = low - middle.sum() / 2  # their median
     return margins
 
 
-def _thumbnail(reduced: Image.Image) -> NDArray[np.uint8]:
+def _bits(margins: NDArray[np.float64]) -> bytes:
+    return np.packbits(margins > 0).tobytes()
+
+
+def _thumbnail(small: Pixels) -> Pixels:
     """Area averages over a 32x32 grid, shape (32, 32, 3), in whole numbers throughout: the same on every machine.
 
     Pillow's BOX takes whole pixels only, so that a copy at 3/4 of the size aliases: its largest local difference
     from the original was twice as large (game icons: median 29 levels, here 14).
     """
-    pixels = np.asarray(reduced, dtype=np.float32)  # exact: no sum exceeds 255 * 255 * 255, which is below 2^24
-    height, width, _ = pixels.shape
-    rows = (_overlaps(height) @ pixels.reshape(height, width * 3)).reshape(THUMBNAIL_SIDE, width, 3)
-    sums = _overlaps(width) @ rows
-    rounded: NDArray[np.uint8] = ((2 * sums.astype(np.int64) + height * width) // (2 * height * width)).astype(
-        np.uint8
-    )
-    return rounded
-
-
-@lru_cache(maxsize=256)
-def _overlaps(length: int) -> NDArray[np.float32]:
-    """Shape (32, length): 32 times the length that each thumbnail cell shares with each pixel; rows sum to length."""
-    cells = np.arange(THUMBNAIL_SIDE)[:, None] * length
-    pixels = np.arange(length)[None, :] * THUMBNAIL_SIDE
-    shared = np.minimum(cells + length, pixels + THUMBNAIL_SIDE) - np.maximum(cells, pixels)
-    overlaps: NDArray[np.float32] = np.maximum(shared, 0).astype(np.float32)
-    return overlaps
+    height, width, _ = small.shape
+    rows = area_sums(small.reshape(height, width * 3), THUMBNAIL_SIDE).reshape(THUMBNAIL_SIDE, width, 3)
+    turned = np.ascontiguousarray(rows.transpose(1, 0, 2)).reshape(width, THUMBNAIL_SIDE * 3)
+    sums = area_sums(turned, THUMBNAIL_SIDE)
+    half = height * width
+    averages = ((2 * sums.astype(np.int64) + half) // (2 * half)).astype(np.uint8)
+    return np.ascontiguousarray(averages.reshape(THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3).transpose(1, 0, 2))
