@@ -39,9 +39,10 @@ class StagePlan:
 
     name: str
     steps: int  # as planned before the first one
-    least: int  # steps, whatever they take
     batch_size: int
     dtype: str  # bfloat16 (autocast) or float32
+    of_images: bool  # whether it learns from images, and not from latents
+    pace: float = 0.0  # seconds a step, as timed before the first one
     seconds: float | None = None  # its budget; None where the steps are to be exact
     revisions: tuple[tuple[int, int], ...] = ()  # from this step on: so many steps in all
 
@@ -61,6 +62,7 @@ class Plan:
 
     key: str  # of the model
     threads: int
+    rows: int  # of the training set
     stages: tuple[StagePlan, ...]
 
     @property
@@ -68,18 +70,35 @@ class Plan:
         """The number format of sampling: that of the first stage."""
         return self.stages[0].dtype
 
+    def images_before(self, number: int) -> int:
+        """How many images the stages before `number` take from the shuffled epochs, which are laid end to end."""
+        return sum(stage.total * stage.batch_size for stage in self.stages[:number] if stage.of_images)
+
+    def least(self, number: int) -> int:
+        """Steps that stage `number` takes however long they are: a snapshot's root covers every image, so every one
+        must have been fed when the last stage that learns from images ends.
+        """
+        stage = self.stages[number]
+        last = max(place for place, each in enumerate(self.stages) if each.of_images)
+        return max(1, math.ceil((self.rows - self.images_before(number)) / stage.batch_size) if number == last else 1)
+
+    def begun(self, number: int, spent: float) -> "Plan":
+        """The plan when stage `number` begins, `spent` seconds into the training."""
+        return self.revised(number, 0, spent, self.stages[number].pace)
+
     def revised(self, number: int, step: int, spent: float, pace: float) -> "Plan":
         """The plan from `step` of stage `number` on, `spent` seconds into the training, at `pace` seconds a step.
 
         What an earlier stage took beyond its seconds is taken off this one.
         """
-        stage = self.stages[number]
+        stage, least = self.stages[number], self.least(number)
         planned = stage.steps_at(step)
         if stage.seconds is None or step >= planned:
             return self
         left = sum(each.seconds or 0.0 for each in self.stages[: number + 1]) - spent
-        total = max(step + round(left / pace), step, stage.least)
-        if total == planned or abs((planned - step) * pace - left) <= TOLERANCE * stage.seconds:
+        total = max(step + round(left / pace), step, least)
+        near = abs((planned - step) * pace - left) <= TOLERANCE * stage.seconds
+        if total == planned or (near and planned >= least):
             return self
         stages = list(self.stages)
         stages[number] = replace(stage, revisions=(*stage.revisions, (step, total)))
@@ -104,7 +123,7 @@ def read_plan(folder: Path, key: str) -> Plan:
         StagePlan(**{**stage, "revisions": tuple((since, total) for since, total in stage["revisions"])})
         for stage in stored["stages"]
     ]
-    return Plan(key, stored["threads"], tuple(stages))
+    return Plan(key, stored["threads"], stored["rows"], tuple(stages))
 
 
 def write_plan(folder: Path, plan: Plan) -> None:
@@ -118,9 +137,7 @@ def make_plan(
 ) -> Plan:  # fmt: skip
     """Turn seconds (or steps) into steps of each stage, by timing throw-away steps of a copy of `model`.
 
-    The first stage always gets one whole epoch: a snapshot's root covers every image, so every image is fed. What
-    that takes beyond the stage's share is taken off all others alike. The seconds are those of `clock`; with
-    time.process_time and one thread they are CPU-seconds.
+    The seconds are those of `clock`; with time.process_time and one thread they are CPU-seconds.
     """
     started = clock()
     scratch = copy.deepcopy(model)
@@ -131,22 +148,16 @@ def make_plan(
                 examples = stage.examples([images]) if stage.examples else images
             timed.append(_probe(stage, examples, settings, clock))
     left = max(settings.seconds - (clock() - started), 0.0)
-    stages, plans = scratch.stages(), []
-    epoch = math.ceil(rows / stages[0].batch_size)
-    given = divided(left, [stage.share for stage in stages], epoch * timed[0][1])
-    for number, (stage, seconds, (dtype, pace)) in enumerate(zip(stages, given, timed, strict=True)):
-        planned, limit = (settings.steps * stage.share, None) if settings.steps else (seconds / pace, seconds)
-        least = epoch if number == 0 else 1
-        plans.append(StagePlan(stage.name, max(round(planned), least), least, stage.batch_size, dtype, limit))
-    return Plan(key, threads_used, tuple(plans))
-
-
-def divided(left: float, shares: list[float], first: float) -> list[float]:
-    """The seconds `left` by `shares`; where the first one needs more, that much, and the others divide the rest."""
-    if shares[0] * left >= first:
-        return [share * left for share in shares]
-    rest = max(left - first, 0.0)
-    return [min(first, left), *(rest * share / (1 - shares[0]) for share in shares[1:])]
+    stages = []
+    for stage, (dtype, pace) in zip(scratch.stages(), timed, strict=True):
+        limit = None if settings.steps else left * stage.share
+        steps = settings.steps * stage.share if settings.steps else left * stage.share / pace
+        of_images = stage.examples is None
+        stages.append(StagePlan(stage.name, max(round(steps), 1), stage.batch_size, dtype, of_images, pace, limit))
+    plan = Plan(key, threads_used, rows, tuple(stages))
+    for number, planned in enumerate(stages):
+        stages[number] = replace(planned, steps=max(planned.steps, plan.least(number)))
+    return replace(plan, stages=tuple(stages))
 
 
 def device_of(settings: ModelSettings) -> torch.device:

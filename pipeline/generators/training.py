@@ -23,6 +23,7 @@ from pipeline.generators.log import Log, Progressed
 from pipeline.generators.plan import (
     THREADS,
     Clock,
+    Plan,
     device_of,
     is_planned,
     make_plan,
@@ -120,6 +121,7 @@ def train(
                 restore_checkpoint(folder / CHECKPOINT, state)
             else:
                 state.step = 0
+                _follow(state.plan.begun(number, state.seconds), run)
             with out_of_memory_named(stage.batch_size):
                 _run_stage(stage, run)
             state.model.load_state_dict(_averaged(state, stage), strict=False)
@@ -177,13 +179,15 @@ def _run_stage(stage: Stage, run: Run) -> None:
         with torch.no_grad():
             encoded = stage.examples(feeder.all_images(rows))
         saved = _spent(run, saved)
+    before = 0 if encoded is not None else state.plan.images_before(state.stage)
     labels = torch.from_numpy(feeder.data.labels.copy())
     since = state.step
     while state.step < (steps := state.plan.stages[state.stage].steps_at(state.step)):
         step = state.step
         if _copies(stage, run, steps):
             return
-        picked = _rows_of_step(len(rows), step, planned.batch_size, seed)[rank() :: world()]
+        start, size = before + step * planned.batch_size, planned.batch_size
+        picked = _rows_from(start, size, len(rows), seed)[rank() :: world()]
         examples = feeder.images(rows[picked]) if encoded is None else encoded[torch.from_numpy(picked)]
         batch = examples, labels[torch.from_numpy(rows[picked])].to(feeder.device)
         rate = rate_at(step, steps, stage)
@@ -236,12 +240,17 @@ def _keep(run: Run, saved: float, since: int) -> float:
     now = _spent(run, saved)
     plan = state.plan.revised(state.stage, state.step, state.seconds, (now - saved) / (state.step - since))
     unite(run.feeder.fed)
+    _follow(plan, run)
     if rank() == 0:
-        if plan != state.plan:
-            write_plan(run.folder, plan)
         save_checkpoint(run.folder / CHECKPOINT, state)
-    state.plan = plan
     return now
+
+
+def _follow(plan: Plan, run: Run) -> None:
+    """Go by `plan` from here on; it is written before its next step is taken."""
+    if rank() == 0 and plan != run.state.plan:
+        write_plan(run.folder, plan)
+    run.state.plan = plan
 
 
 def _averaged(state: Progress, stage: Stage) -> dict[str, Tensor]:
@@ -260,9 +269,9 @@ def _average(state: Progress, stage: Stage, decay: float) -> None:
             average.lerp_(parameter, 1 - decay)
 
 
-def _rows_of_step(rows: int, step: int, size: int, seed: int) -> NDArray[np.int64]:
-    """Which rows step `step` takes: shuffled epochs laid end to end and cut into batches."""
-    positions = np.arange(step * size, (step + 1) * size)
+def _rows_from(start: int, size: int, rows: int, seed: int) -> NDArray[np.int64]:
+    """The `size` rows from place `start` of the shuffled epochs, which are laid end to end."""
+    positions = np.arange(start, start + size)
     epochs = positions // rows
     picked = np.empty(size, np.int64)
     for epoch in np.unique(epochs):

@@ -78,7 +78,7 @@ def test_a_killed_training_resumes_to_the_very_same_weights(kind: str, tmp_path:
     for stop in (5, 10):  # in the first stage, and in the second where there is one
         with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-            train(settings, data, root, folder, _interrupt_at(stop))
+            train(settings, data, root, folder, interrupt_at(stop))
         assert (folder / "checkpoint.safetensors").exists() and not is_trained(folder)
     assert train(settings, data, root, folder).weights_sha256 == whole.weights_sha256
     assert not (folder / "checkpoint.safetensors").exists()
@@ -134,7 +134,7 @@ def test_a_loss_that_is_not_a_number_ends_the_training_at_that_step(tmp_path: Pa
 def test_a_budget_in_seconds_becomes_a_plan_of_steps_that_is_kept(tmp_path: Path) -> None:
     data, settings = striped_set(), tiny("flow_matching", steps=None, seconds=1.0)
     with pytest.raises(KeyboardInterrupt):
-        train(settings, data, merkle_root(data.assets), tmp_path, _interrupt_at(2))
+        train(settings, data, merkle_root(data.assets), tmp_path, interrupt_at(2))
     plan = _plan(tmp_path)
     assert plan["threads"] == 2 and plan["stages"][0]["steps"] >= 3
     train(settings, data, merkle_root(data.assets), tmp_path)
@@ -144,7 +144,7 @@ def test_a_budget_in_seconds_becomes_a_plan_of_steps_that_is_kept(tmp_path: Path
 def test_a_folder_of_another_training_is_refused(tmp_path: Path) -> None:
     data = striped_set()
     with pytest.raises(KeyboardInterrupt):
-        train(tiny("flow_matching"), data, merkle_root(data.assets), tmp_path, _interrupt_at(2))
+        train(tiny("flow_matching"), data, merkle_root(data.assets), tmp_path, interrupt_at(2))
     with pytest.raises(ImprimaturError, match="belongs to another training"):
         train(tiny("flow_matching", seed=1), data, merkle_root(data.assets), tmp_path)
 
@@ -153,7 +153,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     data, settings = striped_set(), tiny("flow_matching", steps=4)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-        train(settings, data, merkle_root(data.assets), tmp_path, _interrupt_at(3))
+        train(settings, data, merkle_root(data.assets), tmp_path, interrupt_at(3))
     checkpoint = tmp_path / "checkpoint.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(ImprimaturError, match=r"checkpoint\.safetensors: damaged"):
@@ -232,7 +232,7 @@ def _plan(folder: Path) -> dict[str, object]:
     return plan
 
 
-def _interrupt_at(stop: int):  # type: ignore[no-untyped-def]
+def interrupt_at(stop: int):  # type: ignore[no-untyped-def]
     def progress(done: int, total: int, note: str) -> None:
         if done >= stop:
             raise KeyboardInterrupt
@@ -252,7 +252,7 @@ def test_a_checkpoint_without_its_tensors_is_named(tmp_path: Path) -> None:
     data, settings = striped_set(), tiny("flow_matching", steps=6)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-        train(settings, data, merkle_root(data.assets), tmp_path, _interrupt_at(5))
+        train(settings, data, merkle_root(data.assets), tmp_path, interrupt_at(5))
     checkpoint = tmp_path / "checkpoint.safetensors"
     with safe_open(checkpoint, "np") as file:
         position, fed = file.metadata(), file.get_tensor("fed")
@@ -303,7 +303,7 @@ def test_a_checkpoint_of_another_config_is_refused(tmp_path: Path) -> None:
     root = merkle_root(data.assets)
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-        train(tiny("flow_matching"), data, root, tmp_path / "one", _interrupt_at(3))
+        train(tiny("flow_matching"), data, root, tmp_path / "one", interrupt_at(3))
     (tmp_path / "other").mkdir()
     (tmp_path / "one" / "checkpoint.safetensors").rename(tmp_path / "other" / "checkpoint.safetensors")
     with pytest.raises(ImprimaturError, match=r"checkpoint\.safetensors: belongs to another training"):
