@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from pipeline.generators.classifier import FEATURES, Classifier, look, train_classifier
 from pipeline.generators.inception import inception_features, load_inception
-from pipeline.generators.metrics import Figure, Floats, NearCopies, frechet_figure, inside, share_figure
+from pipeline.generators.metrics import (
+    Figure,
+    Floats,
+    NearCopies,
+    frechet_figure,
+    inside,
+    learnt_by_heart,
+    share_figure,
+)
 from pipeline.generators.sampling import Sampler, draw
 from pipeline.generators.training_set import TrainingSet
 
@@ -119,6 +127,6 @@ def _warnings(data: TrainingSet, count: int, figures: dict[str, Figure]) -> list
         found.append(f"the CNN names only {agreement.real:.0%} of real images rightly: agreement says little")
     if figures["recall"].value == 0 and figures["recall"].real > 0.3:
         found.append("recall is 0: the model shows hardly any variety; look at the samples")
-    if figures["near copies"].low > 5 * max(figures["near copies"].real, 0.01):
+    if learnt_by_heart(figures["near copies"]):
         found.append("many near copies of training images: it has learnt them by heart; train it for a shorter time")
     return found

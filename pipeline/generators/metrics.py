@@ -14,6 +14,7 @@ Floats = NDArray[np.float32]
 
 NEIGHBOUR = 3  # whose distance is the radius of an image's neighbourhood
 NEAR = 0.01  # a near copy is nearer to a training image than this share of real images to their nearest other one
+MANY = 5  # times what real images have, at the interval's lower end: near copies that were learnt by heart
 _RESAMPLES = 100
 _CHUNK = 512
 
@@ -57,6 +58,11 @@ def share_figure(holds: NDArray[np.bool_], real: float, seed: int) -> Figure:
     shares = rng.binomial(len(holds), holds.mean(), _RESAMPLES * 10) / len(holds)
     low, high = np.quantile(shares, [0.025, 0.975])
     return Figure(float(holds.mean()), float(low), float(high), real)
+
+
+def learnt_by_heart(copies: Figure) -> bool:
+    """Whether a share of near copies can only mean that training images are repeated."""
+    return copies.low > MANY * max(copies.real, NEAR)
 
 
 def inside(queries: Floats, known: Floats) -> NDArray[np.bool_]:

@@ -20,6 +20,7 @@ from pipeline.generators.checkpoint import CHECKPOINT, Progress, read_position, 
 from pipeline.generators.distributed import of_the_first, rank, unite, world
 from pipeline.generators.inception import load_inception
 from pipeline.generators.log import Log, Progressed
+from pipeline.generators.metrics import learnt_by_heart
 from pipeline.generators.plan import (
     THREADS,
     Clock,
@@ -38,7 +39,7 @@ from pipeline.generators.protocol import Stage
 from pipeline.generators.record import TrainedModel, is_trained, model_key, read_record, trained_model
 from pipeline.generators.release import release
 from pipeline.generators.training_set import TrainingSet, row_digest
-from pipeline.generators.watch import TOO_MANY_COPIES, looks_at, near_copies, out_of_memory_named
+from pipeline.generators.watch import looks_at, near_copies, out_of_memory_named
 
 CHECKPOINT_SECONDS = 12.0
 LARGEST_LOSS = 1e4  # beyond it a training has diverged, even where its numbers are still finite
@@ -216,15 +217,15 @@ def _copies(stage: Stage, run: Run, steps: int) -> bool:
     if state.stage < len(state.plan.stages) - 1 or state.step not in looks_at(steps):
         return False
     unite(run.feeder.fed)
-    copied = 0.0
-    if rank() == 0:
+    many = False
+    if run.log is not None:
         grid = run.folder / f"samples-{state.step:06d}.png"
         copied = near_copies(state.model, _averaged(state, stage), run.settings, data, state.plan.dtype, grid)
-    copied = of_the_first(copied)
-    ends = copied > TOO_MANY_COPIES and bool(run.feeder.fed.all())
-    if ends and run.log is not None:
-        run.log.stopped = f"{copied:.0%} of the samples were near copies of training images at step {state.step}"
-    return ends
+        many = learnt_by_heart(copied) and bool(run.feeder.fed.all())
+        if many:
+            said = f"{copied.value:.0%} of the samples were near copies of training images at step {state.step}"
+            run.log.stopped = said
+    return bool(of_the_first(float(many)))
 
 
 def _spent(run: Run, since: float) -> float:

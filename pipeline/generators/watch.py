@@ -11,13 +11,12 @@ from torch import Tensor
 from pipeline.core.errors import EnvironmentFault
 from pipeline.core.settings import ModelSettings
 from pipeline.core.shards import write_bytes
-from pipeline.generators.metrics import NearCopies
+from pipeline.generators.metrics import Figure, NearCopies, share_figure
 from pipeline.generators.protocol import Generator
 from pipeline.generators.sampling import Sampler, class_grid, grid_png
 from pipeline.generators.training_set import TrainingSet
 
 LOOKS = 4  # at the last stage: after each quarter but the last, which the evaluation judges
-TOO_MANY_COPIES = 0.25  # of the samples looked at; real images come to some 0.01
 
 
 def looks_at(steps: int) -> set[int]:
@@ -27,14 +26,15 @@ def looks_at(steps: int) -> set[int]:
 
 def near_copies(
     model: Generator, averaged: dict[str, Tensor], settings: ModelSettings, data: TrainingSet, dtype: str, path: Path
-) -> float:
+) -> Figure:
     """Write a grid drawn from `model` with its averaged weights to `path`; the share of it that are near copies."""
     candidate = copy.deepcopy(model)
     candidate.load_state_dict(averaged, strict=False)
     candidate.eval().requires_grad_(False)
     images = class_grid(Sampler(candidate, settings, data.class_names, path.stem, dtype))
     write_bytes(path, grid_png(images, 8))
-    return float(NearCopies.fit(data.pixels, settings.seed).among(images).mean())
+    copies = NearCopies.fit(data.pixels, settings.seed)
+    return share_figure(copies.among(images), copies.expected, settings.seed)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from pipeline.core.digests import file_sha256
 from pipeline.core.errors import EnvironmentFault, ImprimaturError
 from pipeline.core.merkle import merkle_root
 from pipeline.core.settings import ModelSettings
-from pipeline.generators import training
+from pipeline.generators import metrics, training
 from pipeline.generators.plan import threads
 from pipeline.generators.record import is_trained, model_key, trained_model
 from pipeline.generators.sampling import load_model, sample
@@ -265,7 +265,7 @@ def test_a_training_that_copies_its_images_stops_early_and_says_so(tmp_path: Pat
     data, settings = striped_set(), tiny("vae", steps=80)
     root = merkle_root(data.assets)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "TOO_MANY_COPIES", -1.0)  # a tiny model copies nothing: take any share for too much
+        patch.setattr(metrics, "MANY", -1)  # a tiny model copies nothing: take any share for too much
         stopped = train(settings, data, root, tmp_path / "stopped")
     assert stopped.metrics["stopped_early"] == "0% of the samples were near copies of training images at step 4"
     whole = train(settings, data, root, tmp_path / "whole")
