@@ -2,33 +2,32 @@
 
 What a ruling cannot depend on is taken out: what people are called (only who of them speaks), when exactly events
 were recorded (only their order), their ids, and terms that make no difference to the question. Put back, the ids
-become the evidence. All is done by column; only distinct cases are looked at one by one.
+become the evidence (`citations`). All is done by column; only distinct cases are looked at one by one.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
-from itertools import islice, pairwise
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache, partial
+from itertools import chain, islice, starmap
 
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.catalog.ledger import ConsentEvent
+from pipeline.core.work import both
 from pipeline.rights.assets import combine
 from pipeline.rights.chronicle import Chronicle
-from pipeline.rights.coded import Codes
-from pipeline.rights.consent import CLOSING, Standing, covers, is_readable
-from pipeline.rights.findings import Finding
-from pipeline.rights.ruling import Consent, Question, cite, weigh_consent
+from pipeline.rights.citations import MARK, by_turn, distinct, stand_in
+from pipeline.rights.coded import MANY, Codes
+from pipeline.rights.consent import CLOSING, covers, is_readable
+from pipeline.rights.ruling import Consent, Question, weigh_consent
 from pipeline.rights.spans import Spans
 from pipeline.rights.speakers import HOLDER, PERSON, STRANGER, Speakers
 from pipeline.rights.subjects import Grouping, Subjects
 from pipeline.rights.voices import same
 
-_MARK = "\x00"  # begins a stand-in; no name or id in the ledger holds it
-_SOMETHING = f"{_MARK}asset"  # stands for an asset or dataset
-_EVENT = f"event:{_MARK}"
+_SOMETHING = f"{MARK}asset"  # stands for an asset or dataset
 _FIELDS = ("action", "subject_type", "uses", "commercial", "territory", "overrides_signals")  # what an event says
 _MEDDLER, _ALL_HOLDERS = 10**10, 10**11  # numbers of voices, beside those of people
 _Word = tuple[int, int, int, int]  # meaning, place, speaker, subject
@@ -57,13 +56,22 @@ class Cases:
         saying, examples = _sayings(subjects.events, question.as_of)
         self._meaning, self._meant = _meanings(saying, subjects.events.at(examples.tolist()), question)
         self._made: dict[tuple[int, int, str, str], ConsentEvent] = {}
-        self.lines = self._hear(identity)
+        self.lines = self._heard(group, identity)
         self._first, self.of_item = self._number()
 
-    def _hear(self, identity: Codes) -> Lines:
-        """Every event that matters to each file, and who speaks about whom there."""
+    def _heard(self, groups: Codes, identity: Codes) -> Lines:
+        if len(groups) < MANY:
+            return self._hear(groups, identity)
+        half = len(groups) // 2
+        first, second = (
+            partial(self._hear, groups[some], identity[some]) for some in (slice(half), slice(half, None))
+        )
+        return _joined(*both(True, first, second), half)
+
+    def _hear(self, groups: Codes, identity: Codes) -> Lines:
+        """Every event that matters to files of these groups and identities, and who speaks about whom there."""
         subjects = self._subjects
-        parts = [subjects.groups.events.of_each(self._group), subjects.own.of_each(identity)]
+        parts = [subjects.groups.events.of_each(groups), subjects.own.of_each(identity)]
         ambiguous = subjects.ambiguous.of_each(identity)
         item = np.concatenate([part[0] for part in (*parts, ambiguous)])
         event = np.concatenate([part[1] for part in (*parts, ambiguous)])
@@ -74,9 +82,10 @@ class Cases:
         again[1:] = (np.diff(item) == 0) & (np.diff(event) == 0) & (np.diff(unsure.astype(np.int8)) == 0)
         kept = ~again & (self._all(self._bears)[self._meaning[event]] | unsure)
         item, event, unsure = item[kept], event[kept], unsure[kept]
-        speaker = self._speakers.places(self._group[item], self._speakers.speaking[event], item)
-        subject = self._speakers.places(self._group[item], self._speakers.about[event], item)
-        voice = self._voice(item, event, unsure, speaker, subject)
+        group = groups[item]
+        speaker = self._speakers.places(group, self._speakers.speaking[event], item)
+        subject = self._speakers.places(group, self._speakers.about[event], item)
+        voice = self._voice(group, event, unsure, speaker, subject)
         kept = np.flatnonzero(~self._settled(item, event, voice))
         # whether one holder spoke before another makes no difference, unless something was said for all
         shared = np.isin(item, item[voice == _ALL_HOLDERS])
@@ -87,9 +96,9 @@ class Cases:
         starts = np.searchsorted(item, np.arange(len(identity) + 1))
         return Lines(item, event[order], unsure[order], speaker[order], subject[order], voice[order], starts)
 
-    def _voice(self, item: Codes, event: Codes, unsure: NDArray[np.bool_], speaker: Codes, subject: Codes) -> Codes:
+    def _voice(self, group: Codes, event: Codes, unsure: NDArray[np.bool_], speaker: Codes, subject: Codes) -> Codes:
         """The holder or stranger whose word a line is, or all holders; 0 where it is unclear, or people are shown."""
-        groups, group = self._subjects.groups, self._group[item]
+        groups = self._subjects.groups
         alone = np.array([len(holders) <= 1 for holders in groups.holders], dtype=bool)[group]
         depicting = np.array([bool(people) for people in groups.depicts], dtype=bool)[group]
         of_file = self._all(lambda meant: meant.subject_type in ("asset", "dataset"))[self._meaning[event]]
@@ -157,21 +166,23 @@ class Cases:
         keys = [_meaning(meant, self._question) for meant in self._meant]
         return np.array([keys.index(next(k for k in keys if k[2:] == key[2:])) for key in keys], dtype=np.int64)
 
-    def consents(self) -> tuple[list[Consent], Codes]:
-        """(what cases amount to, the number of that for each item): many cases come to the same.
+    def consents(self) -> tuple[list[Consent], Codes, Spans]:
+        """(what cases amount to, the number of that for each item, the events that are cited for each item).
 
-        Evidence names events by their line within the item: see `spelled`.
+        Many cases come to the same but for the events: evidence names these by their place among those cited.
         """
-        numbers: dict[Hashable, int] = {}
-        found: list[Consent] = []
-        of_case = []
-        for group, said, sure in self._said():
-            consent = self._consent(group, said, sure)
-            number = numbers.setdefault(_amount(consent), len(found))
-            if number == len(found):
-                found.append(consent)
-            of_case.append(number)
-        return found, np.array(of_case, dtype=np.int64)[self.of_item]
+        used, use_of_case = distinct(starmap(self._consent, self._said()))
+        turned = [by_turn(consent) for consent in used]
+        found, number_of_use = distinct(consent for consent, _ in turned)
+        use = np.array(use_of_case, dtype=np.int64)[self.of_item]
+        return found, np.array(number_of_use, dtype=np.int64)[use], self._cited([places for _, places in turned], use)
+
+    def _cited(self, places: list[tuple[int, ...]], use: Codes) -> Spans:
+        """The events at some places of each item: at which ones is told by its number."""
+        starts = np.cumsum([0, *map(len, places)])
+        item, place = Spans(starts, np.array([*chain.from_iterable(places)], dtype=np.int64)).of_each(use)
+        events = self.lines.event[self.lines.starts[item] + place]
+        return Spans(np.append(0, np.cumsum(np.diff(starts)[use])), events)
 
     def _said(self) -> Iterator[tuple[int, list[_Word], int]]:
         """Of each case its group, what is said in it, and how many of these words are surely about its files."""
@@ -200,58 +211,28 @@ class Cases:
     def _stood_in(
         self, number: int, place: int, speaker: int, subject: int, stand_ins: dict[int, str]
     ) -> ConsentEvent:
-        actor = stand_ins.get(speaker) or f"{_MARK}s{speaker}" if speaker else ""
+        actor = stand_ins.get(speaker) or f"{MARK}s{speaker}" if speaker else ""
         meant: ConsentEvent = self._meant[number]
-        named = stand_ins.get(subject) or f"{_MARK}s{subject}" if subject else meant.subject_id and _SOMETHING
+        named = stand_ins.get(subject) or f"{MARK}s{subject}" if subject else meant.subject_id and _SOMETHING
         key = (number, place, actor, named)
         if key not in self._made:
-            made = {"event_id": f"{_MARK}{place}", "recorded_at": f"{place:09}", "evidence": "", "note": ""}
+            made = {"event_id": stand_in(place), "recorded_at": f"{place:09}", "evidence": "", "note": ""}
             self._made[key] = replace(meant, **made, actor=actor, subject_id=named)
         return self._made[key]
-
-    def identifiers(self, items: Codes) -> list[list[str]]:
-        """For each item, the ids of the events that its evidence names by place."""
-        item, event = Spans(self.lines.starts, self.lines.event).of_each(items)
-        found: list[str] = self._subjects.events.texts("event_id", event).to_pylist()
-        bounds = np.searchsorted(item, np.arange(len(items) + 1)).tolist()
-        return [found[start:end] for start, end in pairwise(bounds)]
-
-
-def _amount(consent: Consent) -> Hashable:
-    """All that a ruling depends on of a consent: of events, only which they are."""
-    standings = tuple(map(_of_standing, consent.standings))
-    closed = tuple(map(_of_standing, consent.closed))
-    return standings, closed, cite(consent.unreadable), consent.claims
-
-
-def _of_standing(standing: Standing) -> Hashable:
-    return standing.state, standing.reason, cite(standing.events), standing.overrides_signals
 
 
 @lru_cache
 def _stand_ins(held: tuple[str, ...], depicts: tuple[str, ...]) -> dict[int, str]:
     """What people are called by their number; a holder who is depicted is one person."""
     shown = {PERSON + i: same(person) for i, person in enumerate(depicts)}
-    holders = {HOLDER + i: same(h) if same(h) in shown.values() else f"{_MARK}h{i:02}" for i, h in enumerate(held)}
+    holders = {HOLDER + i: same(h) if same(h) in shown.values() else f"{MARK}h{i:02}" for i, h in enumerate(held)}
     return {0: "", **shown, **holders}
 
 
-def place_of(evidence: str) -> int | None:
-    """The place within the item of the event that evidence names; None for other evidence."""
-    return int(evidence.removeprefix(_EVENT)) if evidence.startswith(_EVENT) else None
-
-
-def spelled(findings: Sequence[Finding], identifiers: Sequence[str]) -> tuple[Finding, ...]:
-    """Findings with the ids of the events in place of their places."""
-    return tuple(
-        replace(finding, evidence=tuple(_spelled(item, identifiers) for item in finding.evidence))
-        for finding in findings
-    )
-
-
-def _spelled(item: str, identifiers: Sequence[str]) -> str:
-    place = place_of(item)
-    return item if place is None else f"event:{identifiers[place]}"
+def _joined(first: Lines, second: Lines, items: int) -> Lines:
+    """The lines of two parts of the files, of which the first has so many."""
+    more = replace(second, item=second.item + items, starts=second.starts[1:] + len(first.item))
+    return Lines(*(np.concatenate([getattr(part, field.name) for part in (first, more)]) for field in fields(Lines)))
 
 
 def _sayings(events: Chronicle, as_of: str) -> tuple[Codes, Codes]:

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from pipeline.rights.assets import tidy, whole
 from pipeline.rights.coded import Coded, Codes
 from pipeline.rights.consent import ORDER
 
+_FIELDS = [field.name for field in fields(ConsentEvent)]
 BROKEN_ROW = "unreadable row"  # in an event's note: the column of text that is not even a record
 NO_KIND = ""  # an unreadable event may be about a subject of any kind
 
@@ -23,7 +25,8 @@ class Chronicle:
     """A ledger.event_table, as recorded, closing events last among equals; events are named by their position."""
 
     def __init__(self, table: pa.Table) -> None:
-        self._table = table.combine_chunks()  # taking from many chunks is far slower
+        # in one piece: taking from many chunks is far slower
+        self._columns = {name: whole(table[name]) for name in _FIELDS}
         self._coded: dict[str, Coded] = {}
         self._order = np.arange(table.num_rows)
         self._order = self._in_order()
@@ -36,7 +39,7 @@ class Chronicle:
     def coded(self, name: str) -> Coded:
         """A column as numbers."""
         if name not in self._coded:
-            column = whole(self._table[name])
+            column = self._columns[name]
             self._coded[name] = Coded(column.dictionary, np.asarray(column.indices, dtype=np.int64)[self._order])
         return self._coded[name]
 
@@ -47,7 +50,7 @@ class Chronicle:
 
     def texts(self, name: str, positions: Codes) -> pa.StringArray:
         """A column's texts, for some events."""
-        column = whole(self._table[name]).take(pa.array(self._order[positions]))
+        column = self._columns[name].take(pa.array(self._order[positions]))
         return column.dictionary_decode() if isinstance(column, pa.DictionaryArray) else column
 
     @property
@@ -62,13 +65,14 @@ class Chronicle:
 
     def at(self, positions: Sequence[int]) -> list[ConsentEvent]:
         """Some events as objects."""
-        rows = self._table.take(pa.array(self._order[np.asarray(positions, dtype=np.int64)])).to_pylist()
-        return [ConsentEvent(**row) for row in rows]
+        rows = self._order[np.asarray(positions, dtype=np.int64)].tolist()
+        columns = self._columns.values()
+        return [ConsentEvent(*(column[row].as_py() for column in columns)) for row in rows]
 
     def _in_order(self) -> Codes:
         recorded, action = self.coded("recorded_at"), self.each("action", lambda text: ORDER.get(text, 9), np.int64)
         moment = np.asarray(pc.rank(recorded.values), dtype=np.int64)[recorded.codes] * 10 + action
-        return np.lexsort((_ranks(whole(self._table["event_id"])), moment))
+        return np.lexsort((_ranks(self._columns["event_id"]), moment))
 
 
 def _ranks(texts: pa.StringArray) -> Codes:

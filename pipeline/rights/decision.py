@@ -6,6 +6,7 @@ speaks against its relatives (`relatives`).
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +17,9 @@ from pipeline.catalog.tables import DECISIONS, STRINGS
 from pipeline.core.collection import no_collection
 from pipeline.core.work import both
 from pipeline.rights.assets import Assets, combine
-from pipeline.rights.cases import Cases, place_of, spelled
+from pipeline.rights.cases import Cases
 from pipeline.rights.chronicle import Chronicle
+from pipeline.rights.citations import place_of, spelled
 from pipeline.rights.coded import MANY, Codes
 from pipeline.rights.consent import is_readable
 from pipeline.rights.findings import Finding, Verdict
@@ -54,10 +56,8 @@ class Decisions:
         (first, self._item), speaking = both(assets.size > MANY, self._kinds, speakers)
         alike = self.subjects.groups.of_row[first], assets.identity.codes[first]
         cases = partial(Cases, self.subjects, speaking, question, *alike)
-        self._cases, (terms, terms_of) = both(
-            assets.size > MANY, cases, partial(self._terms, first, dataset_licences)
-        )
-        consents, consent_of = self._cases.consents()
+        heard, (terms, terms_of) = both(assets.size > MANY, cases, partial(self._terms, first, dataset_licences))
+        consents, consent_of, self._cited = heard.consents()
         some, self._case = combine(terms_of, consent_of)
         pairs = zip(terms_of[some].tolist(), consent_of[some].tolist(), strict=True)
         self._rulings = [conclude(terms[term], consents[consent], question) for term, consent in pairs]
@@ -84,11 +84,18 @@ class Decisions:
         """The rulings on some files by themselves, with the ids of the events."""
         items = self._item[np.asarray(rows, dtype=np.int64)]
         found = []
-        for case, names in zip(self._case[items].tolist(), self._cases.identifiers(items), strict=True):
+        for case, names in zip(self._case[items].tolist(), self._identifiers(items), strict=True):
             ruling = self._rulings[case]
             findings, restrictions = spelled(ruling.findings, names), spelled(ruling.restrictions, names)
             found.append(Ruling(findings, restrictions, ruling.licence, ruling.obligations))
         return found
+
+    def _identifiers(self, items: Codes) -> list[list[str]]:
+        """For each item, the ids of the events that its evidence names by place."""
+        item, event = self._cited.of_each(items)
+        found: list[str] = self.subjects.events.texts("event_id", event).to_pylist()
+        bounds = np.searchsorted(item, np.arange(len(items) + 1)).tolist()
+        return [found[start:end] for start, end in pairwise(bounds)]
 
     def cited(self, row: int, findings: Sequence[Finding]) -> list[ConsentEvent]:
         """All events about a file, whether they bear on the question or not, and others that findings cite."""
@@ -122,7 +129,7 @@ class Decisions:
         missing = self._missing([reference for reference, codes in resolved.items() if not codes])
         found = inherit(self.assets.rows(numbers), rulings, missing, identities)
         sources = sorted({source for findings in found.values() for source, _ in findings})
-        spelling = dict(zip(sources, self._cases.identifiers(self._item[numbers[sources]]), strict=True))
+        spelling = dict(zip(sources, self._identifiers(self._item[numbers[sources]]), strict=True))
         return {
             int(numbers[place]): [finding for source, one in findings for finding in spelled([one], spelling[source])]
             for place, findings in found.items()
@@ -164,21 +171,20 @@ class Decisions:
         burdened = [ruling.with_more(worse) for ruling, worse in own]
         item, case = self._item.copy(), np.append(self._case, len(self._rulings) + np.arange(len(burdened)))
         item[list(inherited)] = len(self._case) + np.arange(len(burdened))
-        lines = self._cases.lines
-        starts = np.append(lines.starts[:-1], np.zeros(len(burdened), dtype=np.int64))
+        starts = np.append(self._cited.starts[:-1], np.zeros(len(burdened), dtype=np.int64))
         rulings, ruling_of = [*self._rulings, *burdened], pa.array(case[item[accepted]])
         told = [ruling.told() for ruling in rulings]
         reasons = [list(dict.fromkeys(str(finding.reason) for finding in findings)) for findings in told]
         return {
             "decision": pa.array([str(ruling.verdict) for ruling in rulings]).take(ruling_of),
             "reasons": pa.array(reasons, STRINGS).take(ruling_of),
-            "evidence": self._evidence(told, case[item[accepted]], lines.event, starts[item[accepted]]),
+            "evidence": self._evidence(told, case[item[accepted]], starts[item[accepted]]),
             "licence": pa.array([ruling.licence for ruling in rulings]).take(ruling_of),
             "obligations": pa.array([ruling.obligations for ruling in rulings], STRINGS).take(ruling_of),
         }
 
-    def _evidence(self, told: Sequence[Sequence[Finding]], case: Codes, event: Codes, start: Codes) -> pa.ListArray:
-        """What each file's findings cite: texts of its case, and the events of its own lines."""
+    def _evidence(self, told: Sequence[Sequence[Finding]], case: Codes, start: Codes) -> pa.ListArray:
+        """What each file's findings cite: texts of its case, and events of its own."""
         every = dict.fromkeys(item for findings in told for finding in findings for item in finding.evidence)
         texts = [item for item in every if place_of(item) is None]
         numbers = {item: -1 - (place_of(item) or 0) for item in every} | {text: i for i, text in enumerate(texts)}
@@ -189,7 +195,7 @@ class Decisions:
         ends = np.cumsum([0, *map(len, cited)])
         row, number = Spans(ends, np.array([one for ones in cited for one in ones], dtype=np.int64)).of_each(case)
         named = number < 0
-        events = self.subjects.events.texts("event_id", event[start[row[named]] - 1 - number[named]])
+        events = self.subjects.events.texts("event_id", self._cited.events[start[row[named]] - 1 - number[named]])
         values = pa.concat_arrays([pa.array(texts, pa.string()), pc.binary_join_element_wise("event", events, ":")])
         number[named] = len(texts) + np.arange(int(named.sum()))
         offsets = np.append(0, np.cumsum(np.diff(ends)[case]))

@@ -58,8 +58,11 @@ class Inquiry:
                 found |= self._fitting(origin)
             waiting += found - seen
             seen |= found
-        named = self._assets.rows(np.array(sorted(seen)))
-        references = {name for row in named for name in (row.identity, row.key, f"{row.dataset}:{row.key}") if name}
+        rows = np.array(sorted(seen), dtype=np.int64)
+        datasets, keys = (self._assets.column(name).take(pa.array(rows)).to_pylist() for name in ("dataset", "key"))
+        references = set(self._assets.identity.named(self._assets.identity.codes[rows]).to_pylist())
+        for dataset, key in zip(datasets, keys, strict=True):
+            references |= {key, f"{dataset}:{key}"} - {""}
         return seen.union(*(self._fitting(reference) for reference in references))
 
     def _fitting(self, reference: str) -> set[int]:
