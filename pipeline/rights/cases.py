@@ -5,22 +5,22 @@ were recorded (only their order), their ids, and terms that make no difference t
 become the evidence (`citations`). All is done by column; only distinct cases are looked at one by one.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache, partial
+from functools import partial
 from itertools import chain, islice, starmap
+from typing import NamedTuple
 
 import numpy as np
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pipeline.catalog.ledger import ConsentEvent
 from pipeline.core.work import both
 from pipeline.rights.assets import combine
-from pipeline.rights.chronicle import Chronicle
-from pipeline.rights.citations import MARK, by_turn, distinct, stand_in
+from pipeline.rights.citations import MARK, by_turn, distinct, person, stand_in
 from pipeline.rights.coded import MANY, Codes
-from pipeline.rights.consent import CLOSING, covers, is_readable
+from pipeline.rights.consent import CLOSING, is_readable
+from pipeline.rights.meanings import as_terms, meanings
 from pipeline.rights.ruling import Consent, Question, weigh_consent
 from pipeline.rights.spans import Spans
 from pipeline.rights.speakers import HOLDER, PERSON, STRANGER, Speakers
@@ -28,7 +28,6 @@ from pipeline.rights.subjects import Grouping, Subjects
 from pipeline.rights.voices import same
 
 _SOMETHING = f"{MARK}asset"  # stands for an asset or dataset
-_FIELDS = ("action", "subject_type", "uses", "commercial", "territory", "overrides_signals")  # what an event says
 _MEDDLER, _ALL_HOLDERS = 10**10, 10**11  # numbers of voices, beside those of people
 _Word = tuple[int, int, int, int]  # meaning, place, speaker, subject
 
@@ -46,6 +45,14 @@ class Lines:
     starts: Codes  # those of item i are lines starts[i] to starts[i + 1]
 
 
+class _People(NamedTuple):
+    """Stand-ins for people; a holder who is depicted is one person."""
+
+    names: dict[int, str]  # by the number of a speaker
+    holders: tuple[str, ...]
+    depicts: tuple[str, ...]
+
+
 class Cases:
     """The consent cases of files, each given by its group (subjects.Grouping) and identity, for one question."""
 
@@ -53,9 +60,10 @@ class Cases:
         self, subjects: Subjects, speakers: Speakers, question: Question, group: Codes, identity: Codes
     ) -> None:
         self._subjects, self._speakers, self._question, self._group = subjects, speakers, question, group
-        saying, examples = _sayings(subjects.events, question.as_of)
-        self._meaning, self._meant = _meanings(saying, subjects.events.at(examples.tolist()), question)
+        self._meaning, self._meant = meanings(subjects.events, question)
         self._made: dict[tuple[int, int, str, str], ConsentEvent] = {}
+        self._people, people_of = _like_people(subjects.groups)
+        self._people_of = people_of[group]
         self.lines = self._heard(group, identity)
         self._first, self.of_item = self._number()
 
@@ -69,7 +77,20 @@ class Cases:
         return _joined(*both(True, first, second), half)
 
     def _hear(self, groups: Codes, identity: Codes) -> Lines:
-        """Every event that matters to files of these groups and identities, and who speaks about whom there."""
+        """What matters to files of these groups and identities, and who speaks about whom there."""
+        item, event, unsure = self._reaching(groups, identity)
+        group = groups[item]
+        speaker = self._speakers.places(group, self._speakers.speaking[event], item)
+        subject = self._speakers.places(group, self._speakers.about[event], item)
+        voice = self._voice(group, event, unsure, speaker, subject)
+        kept = np.flatnonzero(~self._settled(item, event, voice))
+        order = kept[_by_voice(item, voice, unsure, kept)]
+        starts = np.searchsorted(item[order], np.arange(len(identity) + 1))
+        item, event, unsure = item[order], event[order], unsure[order]
+        return Lines(item, event, unsure, speaker[order], subject[order], voice[order], starts)
+
+    def _reaching(self, groups: Codes, identity: Codes) -> tuple[Codes, Codes, NDArray[np.bool_]]:
+        """(item, event, whether it fits other assets too), for every event about each file that can matter to it."""
         subjects = self._subjects
         parts = [subjects.groups.events.of_each(groups), subjects.own.of_each(identity)]
         ambiguous = subjects.ambiguous.of_each(identity)
@@ -81,20 +102,7 @@ class Cases:
         again = np.zeros(len(item), dtype=bool)  # an event may reach a file by its holder and by its key
         again[1:] = (np.diff(item) == 0) & (np.diff(event) == 0) & (np.diff(unsure.astype(np.int8)) == 0)
         kept = ~again & (self._all(self._bears)[self._meaning[event]] | unsure)
-        item, event, unsure = item[kept], event[kept], unsure[kept]
-        group = groups[item]
-        speaker = self._speakers.places(group, self._speakers.speaking[event], item)
-        subject = self._speakers.places(group, self._speakers.about[event], item)
-        voice = self._voice(group, event, unsure, speaker, subject)
-        kept = np.flatnonzero(~self._settled(item, event, voice))
-        # whether one holder spoke before another makes no difference, unless something was said for all
-        shared = np.isin(item, item[voice == _ALL_HOLDERS])
-        apart = np.where(shared, 0, voice)[kept]
-        _, rank = np.unique(apart, return_inverse=True)
-        order = kept[np.argsort((item * 2 + unsure)[kept] * len(apart) + rank, kind="stable")]
-        item = item[order]
-        starts = np.searchsorted(item, np.arange(len(identity) + 1))
-        return Lines(item, event[order], unsure[order], speaker[order], subject[order], voice[order], starts)
+        return item[kept], event[kept], unsure[kept]
 
     def _voice(self, group: Codes, event: Codes, unsure: NDArray[np.bool_], speaker: Codes, subject: Codes) -> Codes:
         """The holder or stranger whose word a line is, or all holders; 0 where it is unclear, or people are shown."""
@@ -150,10 +158,10 @@ class Cases:
         lines = self.lines
         # a holder's word is the same whether spoken of the file, of its dataset or of themselves
         meaning = self._meaning[lines.event]
-        terms = np.where(lines.voice != 0, self._terms()[meaning], len(self._meant) + meaning)
+        terms = np.where(lines.voice != 0, as_terms(self._meant, self._question)[meaning], len(self._meant) + meaning)
         people = [np.where(lines.voice != 0, 0, who) for who in (lines.speaker, lines.subject)]
         _, word = combine(terms, lines.voice, lines.ambiguous.astype(np.int64), *people)
-        case = _numbers_of_people(self._subjects.groups)[self._group]
+        case = self._people_of.copy()
         lengths, place = np.diff(lines.starts), 0
         while len(longer := np.flatnonzero(lengths > place)):
             _, codes = combine(case[longer], word[lines.starts[longer] + place])
@@ -161,15 +169,10 @@ class Cases:
             place += 1
         return combine(case)
 
-    def _terms(self) -> Codes:
-        """The meanings numbered without the kind of their subject, and without likeness: nobody is shown."""
-        keys = [_meaning(meant, self._question) for meant in self._meant]
-        return np.array([keys.index(next(k for k in keys if k[2:] == key[2:])) for key in keys], dtype=np.int64)
-
     def consents(self) -> tuple[list[Consent], Codes, Spans]:
-        """(what cases amount to, the number of that for each item, the events that are cited for each item).
+        """(what cases amount to, the number of that for each item, what is cited for each item).
 
-        Many cases come to the same but for the events: evidence names these by their place among those cited.
+        Many cases come to the same but for events and people: evidence names these by their turn (citations).
         """
         used, use_of_case = distinct(starmap(self._consent, self._said()))
         turned = [by_turn(consent) for consent in used]
@@ -178,14 +181,15 @@ class Cases:
         return found, np.array(number_of_use, dtype=np.int64)[use], self._cited([places for _, places in turned], use)
 
     def _cited(self, places: list[tuple[int, ...]], use: Codes) -> Spans:
-        """The events at some places of each item: at which ones is told by its number."""
-        starts = np.cumsum([0, *map(len, places)])
-        item, place = Spans(starts, np.array([*chain.from_iterable(places)], dtype=np.int64)).of_each(use)
-        events = self.lines.event[self.lines.starts[item] + place]
-        return Spans(np.append(0, np.cumsum(np.diff(starts)[use])), events)
+        """What stands at some places of each item, as citations.cited; which places, is told by their number."""
+        starts, listed = np.cumsum([0, *map(len, places)]), np.array([*chain.from_iterable(places)], dtype=np.int64)
+        item, place = Spans(starts, listed).of_each(use)
+        entry, line = place - self._subjects.groups.shown[0][self._group[item]], self.lines.starts[item] + place
+        entry[place >= 0] = self.lines.event[line[place >= 0]]
+        return Spans(np.append(0, np.cumsum(np.diff(starts)[use])), entry)
 
     def _said(self) -> Iterator[tuple[int, list[_Word], int]]:
-        """Of each case its group, what is said in it, and how many of these words are surely about its files."""
+        """Of each case its people, what is said in it, and how many of these words are surely about its files."""
         lines, first = self.lines, self._first
         case, line = Spans(lines.starts, np.arange(len(lines.item))).of_each(first)
         words = zip(
@@ -197,16 +201,15 @@ class Cases:
         )
         lengths = np.bincount(case, minlength=len(first))
         sure = lengths - np.bincount(case[lines.ambiguous[line]], minlength=len(first))
-        for group, length, some in zip(self._group[first].tolist(), lengths.tolist(), sure.tolist(), strict=True):
-            yield group, list(islice(words, length)), some
+        for people, length, some in zip(
+            self._people_of[first].tolist(), lengths.tolist(), sure.tolist(), strict=True
+        ):
+            yield people, list(islice(words, length)), some
 
-    def _consent(self, group: int, words: list[_Word], sure: int) -> Consent:
-        groups = self._subjects.groups
-        depicts, held = groups.depicts[group], groups.holders[group]
-        stand_ins = _stand_ins(held if depicts else ("",) * len(held), depicts)
-        said = [self._stood_in(*word, stand_ins) for word in words]
-        holders = tuple(stand_ins[HOLDER + i] for i in range(len(held)))
-        return weigh_consent(holders, depicts, said[:sure], said[sure:], self._question)
+    def _consent(self, number: int, words: list[_Word], sure: int) -> Consent:
+        people = self._people[number]
+        said = [self._stood_in(*word, people.names) for word in words]
+        return weigh_consent(people.holders, people.depicts, said[:sure], said[sure:], self._question)
 
     def _stood_in(
         self, number: int, place: int, speaker: int, subject: int, stand_ins: dict[int, str]
@@ -221,61 +224,20 @@ class Cases:
         return self._made[key]
 
 
-@lru_cache
-def _stand_ins(held: tuple[str, ...], depicts: tuple[str, ...]) -> dict[int, str]:
-    """What people are called by their number; a holder who is depicted is one person."""
-    shown = {PERSON + i: same(person) for i, person in enumerate(depicts)}
-    holders = {HOLDER + i: same(h) if same(h) in shown.values() else f"{MARK}h{i:02}" for i, h in enumerate(held)}
-    return {0: "", **shown, **holders}
-
-
 def _joined(first: Lines, second: Lines, items: int) -> Lines:
     """The lines of two parts of the files, of which the first has so many."""
     more = replace(second, item=second.item + items, starts=second.starts[1:] + len(first.item))
     return Lines(*(np.concatenate([getattr(part, field.name) for part in (first, more)]) for field in fields(Lines)))
 
 
-def _sayings(events: Chronicle, as_of: str) -> tuple[Codes, Codes]:
-    """(what each event says, an event that says it): its terms, and whether it is to come, in force or over."""
-    limited = np.flatnonzero(events.each("effective_until", bool))
-    begins, ends = (events.texts(name, limited) for name in ("effective_from", "effective_until"))
-    backwards = np.zeros(len(events), dtype=bool)
-    backwards[limited] = pc.less_equal(ends, begins)
-    flags = [
-        events.each("effective_from", lambda begins: begins > as_of),
-        events.each("effective_until", lambda ends: bool(ends) and ends <= as_of),
-        backwards,
-        np.asarray(pc.equal(events.subjects, "")),
-    ]
-    said = [events.coded(name).codes for name in _FIELDS]
-    first, saying = combine(*(flag.astype(np.int64) for flag in flags), *said)
-    return saying, first
+def _by_voice(item: Codes, voice: Codes, unsure: NDArray[np.bool_], some: Codes) -> Codes:
+    """The order of some lines: by item, and where nothing was said for all holders, by voice.
 
-
-def _meanings(saying: Codes, said: list[ConsentEvent], question: Question) -> tuple[Codes, list[ConsentEvent]]:
-    """(the meaning of each event, an event of each meaning): terms that make no difference are as good as equal."""
-    numbers: dict[tuple[object, ...], int] = {}
-    meant: list[ConsentEvent] = []
-    of_saying = []
-    for event in said:
-        number = numbers.setdefault(_meaning(event, question), len(numbers))
-        if number == len(meant):
-            meant.append(event)
-        of_saying.append(number)
-    return np.array(of_saying, dtype=np.int64)[saying], meant
-
-
-def _meaning(event: ConsentEvent, question: Question) -> tuple[object, ...]:
-    """What a ruling can depend on of an event; from the third place on, what it can as a word on the use."""
-    if not is_readable(event):
-        return (event.subject_type, (), "unreadable")
-    use, commercial, as_of = question.purpose.use, question.purpose.commercial, question.as_of
-    when = (event.effective_from <= as_of, not event.effective_until or event.effective_until > as_of)
-    of_likeness = (*when, event.territory) if covers(event, "likeness", commercial) else ()
-    if not covers(event, use, commercial):
-        return (event.subject_type, of_likeness, event.action)
-    overriding = event.action == "grant" and event.overrides_signals == "yes"
-    return (event.subject_type, of_likeness, event.action, event.territory, overriding, when)
+    Whether one holder spoke before another makes no difference, unless something was said for all.
+    """
+    shared = np.isin(item, item[voice == _ALL_HOLDERS])
+    _, rank = np.unique(np.where(shared, 0, voice)[some], return_inverse=True)
+    return np.argsort((item * 2 + unsure)[some] * len(some) + rank, kind="stable")
 
 
 def _last(key: Codes, which: NDArray[np.bool_], count: int) -> Codes:
@@ -285,12 +247,21 @@ def _last(key: Codes, which: NDArray[np.bool_], count: int) -> Codes:
     return found
 
 
-def _numbers_of_people(groups: Grouping) -> Codes:
-    """A number for the people of each group: how many holders, who of them is depicted, and the depicted people."""
-    numbers: dict[tuple[object, ...], int] = {}
-    found = []
-    for holders, depicts in zip(groups.holders, groups.depicts, strict=True):
-        shown = {same(person) for person in depicts}
-        which = [same(h) if same(h) in shown else i for i, h in enumerate(holders)] if shown else [len(holders)]
-        found.append(numbers.setdefault((*which, depicts), len(numbers)))
-    return np.array(found, dtype=np.int64)
+def _like_people(groups: Grouping) -> tuple[list[_People], Codes]:
+    """(groups of people that differ in more than names, the number of those of each group of files)."""
+    numbers: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+    people = map(_who_is_who, groups.holders, groups.depicts)
+    number = np.array([numbers.setdefault(who, len(numbers)) for who in people], dtype=np.int64)
+    return [_stand_ins(*who) for who in numbers], number
+
+
+def _who_is_who(holders: Sequence[str], depicts: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """(of each holder who is depicted the rank by name among the depicted, else -1; the rank of each depicted)."""
+    ranks = {name: rank for rank, name in enumerate(sorted(map(same, depicts)))}
+    return tuple(ranks.get(same(holder), -1) for holder in holders), tuple(ranks[same(one)] for one in depicts)
+
+
+def _stand_ins(holders: Sequence[int], depicts: Sequence[int]) -> _People:
+    shown = tuple(map(person, depicts))
+    held = tuple(f"{MARK}h{i:05}" if rank < 0 else person(rank) for i, rank in enumerate(holders))
+    return _People({0: "", **dict(enumerate(shown, PERSON)), **dict(enumerate(held, HOLDER))}, held, shown)

@@ -19,7 +19,7 @@ from pipeline.core.work import both
 from pipeline.rights.assets import Assets, combine
 from pipeline.rights.cases import Cases
 from pipeline.rights.chronicle import Chronicle
-from pipeline.rights.citations import place_of, spelled
+from pipeline.rights.citations import by_turns, cited, spelled, turn_of
 from pipeline.rights.coded import MANY, Codes
 from pipeline.rights.consent import is_readable
 from pipeline.rights.findings import Finding, Verdict
@@ -84,18 +84,21 @@ class Decisions:
         """The rulings on some files by themselves, with the ids of the events."""
         items = self._item[np.asarray(rows, dtype=np.int64)]
         found = []
-        for case, names in zip(self._case[items].tolist(), self._identifiers(items), strict=True):
+        for case, names in zip(self._case[items].tolist(), self._names(items), strict=True):
             ruling = self._rulings[case]
             findings, restrictions = spelled(ruling.findings, names), spelled(ruling.restrictions, names)
             found.append(Ruling(findings, restrictions, ruling.licence, ruling.obligations))
         return found
 
-    def _identifiers(self, items: Codes) -> list[list[str]]:
-        """For each item, the ids of the events that its evidence names by place."""
-        item, event = self._cited.of_each(items)
-        found: list[str] = self.subjects.events.texts("event_id", event).to_pylist()
+    def _names(self, items: Codes) -> list[dict[str, str]]:
+        """For each item, what stands at the turns of its evidence."""
+        item, entries = self._cited.of_each(items)
+        found = self._in_full(entries).to_pylist()
         bounds = np.searchsorted(item, np.arange(len(items) + 1)).tolist()
-        return [found[start:end] for start, end in pairwise(bounds)]
+        return [by_turns(found[start:end]) for start, end in pairwise(bounds)]
+
+    def _in_full(self, entries: Codes) -> pa.StringArray:
+        return cited(entries, self.subjects.events, self.subjects.groups.shown[1])
 
     def cited(self, row: int, findings: Sequence[Finding]) -> list[ConsentEvent]:
         """All events about a file, whether they bear on the question or not, and others that findings cite."""
@@ -129,7 +132,7 @@ class Decisions:
         missing = self._missing([reference for reference, codes in resolved.items() if not codes])
         found = inherit(self.assets.rows(numbers), rulings, missing, identities)
         sources = sorted({source for findings in found.values() for source, _ in findings})
-        spelling = dict(zip(sources, self._identifiers(self._item[numbers[sources]]), strict=True))
+        spelling = dict(zip(sources, self._names(self._item[numbers[sources]]), strict=True))
         return {
             int(numbers[place]): [finding for source, one in findings for finding in spelled([one], spelling[source])]
             for place, findings in found.items()
@@ -184,19 +187,19 @@ class Decisions:
         }
 
     def _evidence(self, told: Sequence[Sequence[Finding]], case: Codes, start: Codes) -> pa.ListArray:
-        """What each file's findings cite: texts of its case, and events of its own."""
+        """What each file's findings cite: texts of its case, and events and people of its own."""
         every = dict.fromkeys(item for findings in told for finding in findings for item in finding.evidence)
-        texts = [item for item in every if place_of(item) is None]
-        numbers = {item: -1 - (place_of(item) or 0) for item in every} | {text: i for i, text in enumerate(texts)}
-        cited = []  # of each case: the number of a text, or -1 - place of an event
+        texts = [item for item in every if turn_of(item) is None]
+        numbers = {item: -1 - (turn_of(item) or 0) for item in every} | {text: i for i, text in enumerate(texts)}
+        numbered = []  # of each case: the number of a text, or -1 - turn
         for findings in told:
             items = dict.fromkeys(item for finding in findings for item in finding.evidence)
-            cited.append([numbers[item] for item in items])
-        ends = np.cumsum([0, *map(len, cited)])
-        row, number = Spans(ends, np.array([one for ones in cited for one in ones], dtype=np.int64)).of_each(case)
+            numbered.append([numbers[item] for item in items])
+        ends = np.cumsum([0, *map(len, numbered)])
+        row, number = Spans(ends, np.array([one for ones in numbered for one in ones], dtype=np.int64)).of_each(case)
         named = number < 0
-        events = self.subjects.events.texts("event_id", self._cited.events[start[row[named]] - 1 - number[named]])
-        values = pa.concat_arrays([pa.array(texts, pa.string()), pc.binary_join_element_wise("event", events, ":")])
+        own = self._in_full(self._cited.events[start[row[named]] - 1 - number[named]])
+        values = pa.concat_arrays([pa.array(texts, pa.string()), own])
         number[named] = len(texts) + np.arange(int(named.sum()))
         offsets = np.append(0, np.cumsum(np.diff(ends)[case]))
         return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values.take(pa.array(number)))

@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,12 @@ class Grouping:
     holders: list[tuple[str, ...]]
     depicts: list[tuple[str, ...]]
     events: Spans
+
+    @cached_property
+    def shown(self) -> tuple[Codes, pa.StringArray]:
+        """(where the people of each group start, the depicted people of all groups, by name within each)."""
+        names = [sorted(map(same, people)) for people in self.depicts]
+        return np.cumsum([0, *map(len, names)]), pa.array(list(chain.from_iterable(names)), pa.string())
 
 
 class Subjects:

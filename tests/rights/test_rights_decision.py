@@ -254,7 +254,7 @@ MOMENTS = st.sampled_from([f"2026-0{month}-01T00:00:00.000000Z" for month in ran
 def some_events(draw: Any) -> list[ConsentEvent]:
     made = []
     for number in range(draw(st.integers(0, 6))):
-        subject = draw(st.sampled_from([("holder", "ada"), ("holder", "bela"), ("asset", "a"), ("dataset", "d"), ("person", "dora")]))  # fmt: skip  # noqa: E501
+        subject = draw(st.sampled_from([("holder", "ada"), ("holder", "bela"), ("asset", "a"), ("dataset", "d"), ("person", "dora"), ("person", "emil")]))  # fmt: skip  # noqa: E501
         made.append(
             event(
                 f"E-{number}",
@@ -280,7 +280,7 @@ ROWS = st.lists(
         key=st.sampled_from(["a", "b"]),
         licence=st.sampled_from(["", "CC-BY-4.0", "CC-BY-SA-4.0", "LicenseRef-x"]),
         holders=st.sampled_from([[], ["ada"], ["ada", "bela"]]),
-        depicts=st.sampled_from([[], ["dora"]]),
+        depicts=st.sampled_from([[], ["dora"], ["emil", "Dora"], ["bela"]]),
         derived_from=st.sampled_from([[], ["a"]]),
         signals=st.sampled_from(["", NO_TRAINING]),
         pixels=st.sampled_from(["one", "two"]),
