@@ -12,6 +12,7 @@ from itertools import chain, islice, starmap
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.catalog.ledger import ConsentEvent
@@ -20,11 +21,12 @@ from pipeline.rights.assets import combine
 from pipeline.rights.citations import MARK, by_turn, distinct, person, stand_in
 from pipeline.rights.coded import MANY, Codes
 from pipeline.rights.consent import CLOSING, is_readable
+from pipeline.rights.groups import Grouping
 from pipeline.rights.meanings import as_terms, meanings
 from pipeline.rights.ruling import Consent, Question, weigh_consent
 from pipeline.rights.spans import Spans
 from pipeline.rights.speakers import HOLDER, PERSON, STRANGER, Speakers
-from pipeline.rights.subjects import Grouping, Subjects
+from pipeline.rights.subjects import Subjects
 from pipeline.rights.voices import same
 
 _SOMETHING = f"{MARK}asset"  # stands for an asset or dataset
@@ -54,7 +56,7 @@ class _People(NamedTuple):
 
 
 class Cases:
-    """The consent cases of files, each given by its group (subjects.Grouping) and identity, for one question."""
+    """The consent cases of files, each given by its group (groups.Grouping) and identity, for one question."""
 
     def __init__(
         self, subjects: Subjects, speakers: Speakers, question: Question, group: Codes, identity: Codes
@@ -62,7 +64,7 @@ class Cases:
         self._subjects, self._speakers, self._question, self._group = subjects, speakers, question, group
         self._meaning, self._meant = meanings(subjects.events, question)
         self._made: dict[tuple[int, int, str, str], ConsentEvent] = {}
-        self._people, people_of = _like_people(subjects.groups)
+        self._people, people_of = _like_people(speakers.groups)
         self._people_of = people_of[group]
         self.lines = self._heard(group, identity)
         self._first, self.of_item = self._number()
@@ -92,7 +94,7 @@ class Cases:
     def _reaching(self, groups: Codes, identity: Codes) -> tuple[Codes, Codes, NDArray[np.bool_]]:
         """(item, event, whether it fits other assets too), for every event about each file that can matter to it."""
         subjects = self._subjects
-        parts = [subjects.groups.events.of_each(groups), subjects.own.of_each(identity)]
+        parts = [self._speakers.groups.events.of_each(groups), subjects.own.of_each(identity)]
         ambiguous = subjects.ambiguous.of_each(identity)
         item = np.concatenate([part[0] for part in (*parts, ambiguous)])
         event = np.concatenate([part[1] for part in (*parts, ambiguous)])
@@ -106,7 +108,7 @@ class Cases:
 
     def _voice(self, group: Codes, event: Codes, unsure: NDArray[np.bool_], speaker: Codes, subject: Codes) -> Codes:
         """The holder or stranger whose word a line is, or all holders; 0 where it is unclear, or people are shown."""
-        groups = self._subjects.groups
+        groups = self._speakers.groups
         alone = np.array([len(holders) <= 1 for holders in groups.holders], dtype=bool)[group]
         depicting = np.array([bool(people) for people in groups.depicts], dtype=bool)[group]
         of_file = self._all(lambda meant: meant.subject_type in ("asset", "dataset"))[self._meaning[event]]
@@ -184,7 +186,7 @@ class Cases:
         """What stands at some places of each item, as citations.cited; which places, is told by their number."""
         starts, listed = np.cumsum([0, *map(len, places)]), np.array([*chain.from_iterable(places)], dtype=np.int64)
         item, place = Spans(starts, listed).of_each(use)
-        entry, line = place - self._subjects.groups.shown[0][self._group[item]], self.lines.starts[item] + place
+        entry, line = place - self._speakers.groups.shown[0][self._group[item]], self.lines.starts[item] + place
         entry[place >= 0] = self.lines.event[line[place >= 0]]
         return Spans(np.append(0, np.cumsum(np.diff(starts)[use])), entry)
 
@@ -236,8 +238,8 @@ def _by_voice(item: Codes, voice: Codes, unsure: NDArray[np.bool_], some: Codes)
     Whether one holder spoke before another makes no difference, unless something was said for all.
     """
     shared = np.isin(item, item[voice == _ALL_HOLDERS])
-    _, rank = np.unique(np.where(shared, 0, voice)[some], return_inverse=True)
-    return np.argsort((item * 2 + unsure)[some] * len(some) + rank, kind="stable")
+    rank, voices = pd.factorize(np.where(shared, 0, voice)[some], sort=True)
+    return np.argsort((item * 2 + unsure)[some] * len(voices) + rank, kind="stable")
 
 
 def _last(key: Codes, which: NDArray[np.bool_], count: int) -> Codes:
@@ -257,6 +259,8 @@ def _like_people(groups: Grouping) -> tuple[list[_People], Codes]:
 
 def _who_is_who(holders: Sequence[str], depicts: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """(of each holder who is depicted the rank by name among the depicted, else -1; the rank of each depicted)."""
+    if not depicts:
+        return (-1,) * len(holders), ()
     ranks = {name: rank for rank, name in enumerate(sorted(map(same, depicts)))}
     return tuple(ranks.get(same(holder), -1) for holder in holders), tuple(ranks[same(one)] for one in depicts)
 

@@ -104,5 +104,6 @@ def _mixed(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def _same(words: NDArray[np.uint64], some: Codes, others: NDArray[np.uint64], rows: Codes) -> NDArray[np.bool_]:
     """Whether rows of one column equal rows of another."""
-    same: NDArray[np.bool_] = (words[some] == others[rows]).all(axis=1)
+    differing = np.take(words, some, axis=0) != np.take(others, rows, axis=0)
+    same: NDArray[np.bool_] = ~differing.any(axis=1)
     return same

@@ -23,6 +23,7 @@ from pipeline.rights.citations import by_turns, cited, spelled, turn_of
 from pipeline.rights.coded import MANY, Codes
 from pipeline.rights.consent import is_readable
 from pipeline.rights.findings import Finding, Verdict
+from pipeline.rights.groups import grouped
 from pipeline.rights.reasons import Reason
 from pipeline.rights.relatives import inherit
 from pipeline.rights.ruling import Question, Ruling, Terms, cite, conclude, read_terms
@@ -51,11 +52,15 @@ class Decisions:
         self, assets: Assets, dataset_licences: Mapping[str, str], events: Chronicle, question: Question
     ) -> None:
         self.assets, self.question = assets, question
-        self.subjects = Subjects(assets, events)
-        speakers = partial(Speakers, self.subjects.groups, events, question.policy.registrars)
-        (first, self._item), speaking = both(assets.size > MANY, self._kinds, speakers)
-        alike = self.subjects.groups.of_row[first], assets.identity.codes[first]
-        cases = partial(Cases, self.subjects, speaking, question, *alike)
+        self.subjects, speakers = both(
+            assets.size > MANY,
+            lambda: Subjects(assets, events),
+            lambda: Speakers(grouped(assets, events), events, question.policy.registrars),
+        )
+        self.groups = speakers.groups
+        first, self._item = self._kinds()
+        alike = self.groups.of_row[first], assets.identity.codes[first]
+        cases = partial(Cases, self.subjects, speakers, question, *alike)
         heard, (terms, terms_of) = both(assets.size > MANY, cases, partial(self._terms, first, dataset_licences))
         consents, consent_of, self._cited = heard.consents()
         some, self._case = combine(terms_of, consent_of)
@@ -67,7 +72,7 @@ class Decisions:
         own, ambiguous, identity = self.subjects.own, self.subjects.ambiguous, self.assets.identity.codes
         touched = (own.some | ambiguous.some)[identity]
         columns = [self.assets.coded(name).codes for name in ("licence", "signals")]
-        return combine(*columns, self.subjects.groups.of_row, np.where(touched, identity + 1, 0))
+        return combine(*columns, self.groups.of_row, np.where(touched, identity + 1, 0))
 
     def _terms(self, first: Codes, dataset_licences: Mapping[str, str]) -> tuple[list[Terms], Codes]:
         """(the distinct terms, the number of those of each item)."""
@@ -98,13 +103,13 @@ class Decisions:
         return [by_turns(found[start:end]) for start, end in pairwise(bounds)]
 
     def _in_full(self, entries: Codes) -> pa.StringArray:
-        return cited(entries, self.subjects.events, self.subjects.groups.shown[1])
+        return cited(entries, self.subjects.events, self.groups.shown[1])
 
     def cited(self, row: int, findings: Sequence[Finding]) -> list[ConsentEvent]:
         """All events about a file, whether they bear on the question or not, and others that findings cite."""
-        group, identity = self.subjects.groups.of_row[[row]], self.assets.identity.codes[[row]]
+        group, identity = self.groups.of_row[[row]], self.assets.identity.codes[[row]]
         spans = (
-            (self.subjects.groups.events, group),
+            (self.groups.events, group),
             (self.subjects.own, identity),
             (self.subjects.ambiguous, identity),
         )

@@ -4,10 +4,9 @@ from itertools import chain
 
 import numpy as np
 
-from pipeline.rights.assets import combine
 from pipeline.rights.chronicle import Chronicle
 from pipeline.rights.coded import Codes
-from pipeline.rights.subjects import Grouping
+from pipeline.rights.groups import Grouping
 from pipeline.rights.voices import same
 
 HOLDER, PERSON, STRANGER = 1, 100_000, 200_000  # first number of the people of each kind; 0 is nobody
@@ -20,29 +19,37 @@ class Speakers:
     """
 
     def __init__(self, groups: Grouping, events: Chronicle, registrars: tuple[str, ...]) -> None:
-        names = _Names()
+        self.groups, names = groups, _Names()
         self.speaking = _speaking(events, registrars, names)
         self.about = _about(events, names)
-        self._places = {
-            (group, number): place
+        self._size = len(names.known)  # a person of a group is known by group * size + number
+        known = [
+            (group * self._size + number, place)
             for group, (holders, depicts) in enumerate(zip(groups.holders, groups.depicts, strict=True))
-            for place, person in chain(enumerate(depicts, PERSON), enumerate(holders, HOLDER))  # the latter stays
+            for place, person in chain(enumerate(depicts, PERSON), enumerate(holders, HOLDER))
             if (number := names.known.get(same(person))) is not None
-        }
+        ]
+        keys, places = np.array(known, dtype=np.int64).reshape(-1, 2).T
+        order = np.argsort(keys, kind="stable")
+        last = order[np.flatnonzero(np.diff(keys[order], append=-1))]  # who is a holder as well is known as that
+        self._keys, self._places = keys[last], places[last]
 
     def places(self, group: Codes, name: Codes, item: Codes) -> Codes:
         """The place of each line's person; strangers are numbered within each item."""
         found, named = np.zeros(len(name), dtype=np.int64), np.flatnonzero(name)
-        first, pair = combine(group[named], name[named])
-        pairs = zip(group[named][first].tolist(), name[named][first].tolist(), strict=True)
-        found[named] = np.array([self._places.get(one, STRANGER) for one in pairs], dtype=np.int64)[pair]
+        found[named] = self._known(group[named] * self._size + name[named])
         strange = np.flatnonzero(found == STRANGER)
-        once = np.unique(np.stack([item[strange], name[strange]]), axis=1)
-        rank = np.arange(once.shape[1]) - np.searchsorted(once[0], once[0])
-        key = once[0] * (int(name.max(initial=0)) + 1) + once[1]
-        at = np.searchsorted(key, item[strange] * (int(name.max(initial=0)) + 1) + name[strange])
-        found[strange] = STRANGER + rank[at]
+        once, number = np.unique(item[strange] * self._size + name[strange], return_inverse=True)
+        first = np.searchsorted(once, once // self._size * self._size)
+        found[strange] = STRANGER + (np.arange(len(once)) - first)[number]
         return found
+
+    def _known(self, key: Codes) -> Codes:
+        """The places of people by their keys, STRANGER where a group does not know them."""
+        if not len(self._keys):
+            return np.full(len(key), STRANGER)
+        at = np.minimum(np.searchsorted(self._keys, key), len(self._keys) - 1)
+        return np.where(self._keys[at] == key, self._places[at], STRANGER)
 
 
 class _Names:

@@ -12,7 +12,7 @@ from rights_inventory import GC, NOW, digest, event, row
 from test_rights_decision import some_events
 
 from pipeline.catalog.ledger import ConsentEvent, event_table
-from pipeline.rights import cases, coded, decision, subjects
+from pipeline.rights import cases, coded, decision
 from pipeline.rights.assets import inventory_table
 from pipeline.rights.blocks import decide_blocks, split
 from pipeline.rights.decision import decide_table
@@ -80,7 +80,7 @@ def test_many_files_on_two_threads_are_decided_as_few_are(
     inventory, known = tables(rows, [*events, *about])
     few = decide_table(inventory, {}, known, QUESTION)
     with pytest.MonkeyPatch.context() as patch:
-        for module in (cases, coded, decision, subjects):  # take any number of files for many
+        for module in (cases, coded, decision):  # take any number of files for many
             patch.setattr(module, "MANY", -1)
         many = decide_table(inventory, {}, known, QUESTION)
     assert many.to_pylist() == few.to_pylist()
