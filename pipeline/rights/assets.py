@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.rights.coded import Coded, Codes, coded, coded_digests
+from pipeline.rights.coded import DIGEST, Coded, Codes, coded, coded_digests
 
 TEXTS = ("file", "status", "asset", "sha256", "pixels", "key", "licence", "signals", "attribution")
 LISTS = ("holders", "depicts", "derived_from")
@@ -92,12 +92,15 @@ def parts(text: str) -> tuple[str, ...]:
 
 def is_digest(texts: pa.StringArray) -> pa.BooleanArray:
     """Which texts are SHA-256 digests in hexadecimal, as references are compared."""
-    return pc.match_substring_regex(texts, "^[0-9a-f]{64}$")
+    as_long = pc.equal(pc.binary_length(texts), DIGEST)
+    return pc.match_substring_regex(texts, "^[0-9a-f]{64}$") if as_long.true_count else as_long
 
 
 def tidy(references: pa.StringArray) -> pa.StringArray:
     """References as they are compared: no outer spaces, digests in lower case."""
     odd = pc.match_substring_regex(references, "[^\\x21-\\x7e]|[A-F]")  # few can need it, and they are quickly found
+    if not odd.true_count:
+        return references
     trimmed = pc.utf8_trim_whitespace(references.filter(odd))
     digest = pc.match_substring_regex(trimmed, "^[0-9A-Fa-f]{64}$")
     return pc.replace_with_mask(references, odd, pc.if_else(digest, pc.ascii_lower(trimmed), trimmed))

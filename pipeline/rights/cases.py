@@ -12,7 +12,6 @@ from itertools import chain, islice, starmap
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.catalog.ledger import ConsentEvent
@@ -238,7 +237,9 @@ def _by_voice(item: Codes, voice: Codes, unsure: NDArray[np.bool_], some: Codes)
     Whether one holder spoke before another makes no difference, unless something was said for all.
     """
     shared = np.isin(item, item[voice == _ALL_HOLDERS])
-    rank, voices = pd.factorize(np.where(shared, 0, voice)[some], sort=True)
+    apart = np.where(shared, 0, voice)[some]
+    voices = np.unique(apart)
+    rank = np.searchsorted(voices, apart)
     return np.argsort((item * 2 + unsure)[some] * len(voices) + rank, kind="stable")
 
 

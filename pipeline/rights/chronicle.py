@@ -27,10 +27,8 @@ class Chronicle:
     def __init__(self, table: pa.Table) -> None:
         # in one piece: taking from many chunks is far slower
         self._columns = {name: whole(table[name]) for name in _FIELDS}
-        self._coded: dict[str, Coded] = {}
         self._order = np.arange(table.num_rows)
         self._order = self._in_order()
-        self._coded.clear()
         self.mentions = _mentions(self)
 
     def __len__(self) -> int:
@@ -38,10 +36,8 @@ class Chronicle:
 
     def coded(self, name: str) -> Coded:
         """A column as numbers."""
-        if name not in self._coded:
-            column = self._columns[name]
-            self._coded[name] = Coded(column.dictionary, np.asarray(column.indices, dtype=np.int64)[self._order])
-        return self._coded[name]
+        column = self._columns[name]
+        return Coded(column.dictionary, np.asarray(column.indices)[self._order].astype(np.int64))
 
     def each(self, name: str, told: Callable[[str], Any], dtype: Any = bool) -> NDArray[Any]:
         """What `told` says of a column's text, for every event; it is asked once for each distinct text."""

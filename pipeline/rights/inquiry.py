@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from pipeline.catalog.ledger import event_table, read_events_about
 from pipeline.core.errors import ImprimaturError
-from pipeline.rights.assets import AssetRow, Assets, parts, tidy_text
+from pipeline.rights.assets import LISTS, Assets, parts, tidy_text
 from pipeline.rights.chronicle import Chronicle
 from pipeline.rights.coded import Coded, CodedDigests
 from pipeline.rights.decision import Decisions
@@ -42,8 +42,7 @@ class Inquiry:
             )
         rows = np.array(sorted(self._concerned(own)), dtype=np.int64)
         part = Assets(self._inventory.take(pa.array(rows)))
-        subjects = {name for row in part.rows(np.arange(len(rows))) for name in _subjects(row)}
-        events = event_table(read_events_about(self._catalog, subjects, known_at))
+        events = event_table(read_events_about(self._catalog, _subjects(part), known_at))
         decisions = Decisions(part, self._licences, Chronicle(events), question)
         return decisions, np.flatnonzero(np.isin(rows, sorted(own))).tolist()
 
@@ -76,10 +75,12 @@ class Inquiry:
         return rows.union(*(self._by_identity.rows(self._assets.identity.codes[row]) for row in rows))
 
 
-def _subjects(row: AssetRow) -> tuple[str, ...]:
-    """Everything that an event about a file may name as its subject."""
-    own = (row.identity, row.key, f"{row.dataset}:{row.key}", row.dataset)
-    return (*own, *row.holders, *row.depicts, *row.derived_from)
+def _subjects(assets: Assets) -> set[str]:
+    """Everything that an event about some files may name as its subject."""
+    datasets, keys = (assets.column(name).to_pylist() for name in ("dataset", "key"))
+    people = {one for name in LISTS for text in assets.column(name).to_pylist() for one in parts(text)}
+    qualified = {f"{dataset}:{key}" for dataset, key in zip(datasets, keys, strict=True)}
+    return people.union(datasets, keys, qualified, assets.identity.named(assets.identity.codes).to_pylist())
 
 
 class _Index:
