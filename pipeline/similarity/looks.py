@@ -5,7 +5,7 @@ apart, a JPEG copy of either 2 to 4. A copy spreads its difference; another deta
 local* difference decides: of luminance averaged over 3x3 thumbnail pixels, of chroma over 6x6, since JPEG halves
 its resolution (ITU-T T.871 YCbCr). Exposure and blur are taken out first, one for the whole picture and
 never by channel: a recoloured picture is another picture. Where one of the two is grey, luminance alone decides, more
-strictly. The arithmetic is in aligned.py.
+strictly. The arithmetic is in aligned.py and differences.py.
 """
 
 from dataclasses import dataclass
