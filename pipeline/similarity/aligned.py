@@ -14,7 +14,9 @@ from pipeline.similarity.differences import clip, laplacian, largest_difference,
 
 _GREY = 5.0  # levels of chroma up to which a thumbnail counts as grey
 _STRICT = 1.6  # how much nearer a grey and a coloured picture must come, and turned ones
+_RESAMPLED = 1.6  # how much farther a window may stay: thin lines fall on the grid otherwise
 _CROPPED = 0.24  # of the mean Laplacian: in a soft picture a window can be fitted to much
+_EXPLAINS = 3.0  # how much nearer the window must come than the whole: pages of other text gain little by one
 _STEPS, _STRIDE = 6, 0.05  # of the alignment, in shares of a side
 _SMALLEST = 0.7  # share of a side that a window may come to
 
@@ -99,7 +101,7 @@ def _align(x, y, window, limit, seen):  # type: ignore[no-untyped-def]
         solve(matrix, vector, 6)
         for i in range(6):
             square -= right_side[i] * vector[i]
-        if number == 2 and square > (SIDE - 2) * (SIDE - 2) * limit * limit:
+        if number == 2 and square > (SIDE - 2) ** 2 * limit**2:
             return False
         gain = max(vector[4], 0.2)
         for i in range(4):
@@ -126,13 +128,16 @@ def look_all(pictures, wholes, parts, turns, windows, differences, limits):  # t
             luminance(x, rest[0])
             luminance(y, rest[1])
             detail = math.sqrt(laplacian(rest[0], rest[2]) / (SIDE * SIDE))
-            limits[pair] = min(limits[pair], _CROPPED * detail)
+            limits[pair] = min(_RESAMPLED * limits[pair], _CROPPED * detail)
             if not _align(rest[0], rest[1], window, limits[pair], rest[2]):
                 differences[pair] = np.inf
                 continue
             for channel in range(3):
                 _sample(x[channel], window, seen[channel])
-            differences[pair] = largest_difference(seen, y, 1, terms, rest, sums)
+            nearest = largest_difference(seen, y, 1, terms, rest, sums)
+            if nearest <= limits[pair] and largest_difference(x, y, 1, terms, rest, sums) < _EXPLAINS * nearest:
+                nearest = np.inf
+            differences[pair] = nearest
         else:
             differences[pair] = largest_difference(x, y, 0, terms, rest, sums)
         if one != other or turns[pair]:
