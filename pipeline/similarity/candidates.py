@@ -1,8 +1,8 @@
 """Which pairs of thumbnails are worth an aligned look when one may be turned, or a part of the other.
 
 Codes are those of a perceptual hash (the low corner of the DCT-II against its median), taken from the thumbnail: of
-its eight positions by changing signs and places of coefficients, and of the whole and twenty windows that leave
-out a twentieth or a tenth of the sides. A picture that was cropped by up to a tenth is like one of the windows.
+its eight positions by changing signs and places of coefficients, and of the whole and 32 windows that leave out
+a twentieth or a tenth of the sides. A picture that was cropped by up to a tenth is like one of the windows.
 """
 
 from collections.abc import Iterator
@@ -22,8 +22,8 @@ _COARSE_SIDE = 8  # 64 bits: bears that the window is not the very part
 _COARSE_DISTANCE, _WINDOW_DISTANCE = 6, 54  # bits of the two codes between a part and a window
 _CHUNK = 1024
 _LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
-_TWENTIETH = [(top, left, 0.95, 0.95) for top in (0, 0.05) for left in (0, 0.05)] + [(0.025, 0.025, 0.95, 0.95)]
-_TENTH = [(top, left, 0.9, 0.9) for top in (0, 0.05, 0.1) for left in (0, 0.05, 0.1)]
+_TWENTIETH = [(top, left, 0.95, 0.95) for top in (0, 0.025, 0.05) for left in (0, 0.025, 0.05)]
+_TENTH = [(top / 30, left / 30, 0.9, 0.9) for top in range(4) for left in range(4)] + [(0.05, 0.05, 0.9, 0.9)]
 _ONE_SIDE = [(at, 0.0, 0.9, 1.0) for at in (0, 0.05, 0.1)] + [(0.0, at, 1.0, 0.9) for at in (0, 0.05, 0.1)]
 WINDOWS = np.array([WHOLE, *_TWENTIETH, *_TENTH, *_ONE_SIDE])
 
@@ -64,7 +64,7 @@ def _coefficients(pictures: Pixels) -> NDArray[np.float32]:
 
 
 def _window_codes(pictures: Pixels) -> tuple[Codes, Codes]:
-    """Codes of every window of thumbnails: coarse (N, 21, 1) and fine (N, 21, 4)."""
+    """Codes of every window of thumbnails: coarse (N, 33, 1) and fine (N, 33, 4)."""
     rows = {(top, height): _transform(top, height) for top, _, height, _ in WINDOWS.tolist()}
     columns = {(left, width): _transform(left, width).T for _, left, _, width in WINDOWS.tolist()}
     coarse = np.empty((len(pictures), len(WINDOWS), 1), np.uint64)
