@@ -111,7 +111,7 @@ class DuplicateSettings(Settings):
     """When two pictures count as the same: phash-256 distance, confirmed by an aligned look at the pixels."""
 
     distance: int = Field(40, ge=0, le=80)
-    pixel_difference: float = Field(20.0, ge=0)  # largest local difference of 32x32 thumbnails, in levels
+    pixel_difference: float = Field(16.0, ge=0)  # largest local difference of 32x32 thumbnails, in levels
 
 
 class ScreeningSettings(Settings):

@@ -14,6 +14,7 @@ from pipeline.similarity.differences import clip, laplacian, largest_difference,
 
 _GREY = 5.0  # levels of chroma up to which a thumbnail counts as grey
 _STRICT = 1.6  # how much nearer a grey and a coloured picture must come, and turned ones
+_GREYED = 0.2  # of the freedom of exposure: a grey copy keeps the luminance, a recoloured picture seldom does
 _RESAMPLED = 1.6  # how much farther a window may stay: thin lines fall on the grid otherwise
 _CROPPED = 0.24  # of the mean Laplacian: in a soft picture a window can be fitted to much
 _EXPLAINS = 3.0  # how much nearer the window must come than the whole: pages of other text gain little by one
@@ -122,23 +123,27 @@ def look_all(pictures, wholes, parts, turns, windows, differences, limits):  # t
         whole, part, window = pictures[wholes[pair]], pictures[parts[pair]], windows[pair]
         one, other = _is_grey(whole), _is_grey(part)
         grey = one or other
+        freedom = 1.0 if one == other else _GREYED
         _load(whole, turns[pair], grey, x)
         _load(part, 0, grey, y)
         if window[2] < 1 or window[3] < 1:
             luminance(x, rest[0])
             luminance(y, rest[1])
             detail = math.sqrt(laplacian(rest[0], rest[2]) / (SIDE * SIDE))
-            limits[pair] = min(_RESAMPLED * limits[pair], _CROPPED * detail)
+            limits[pair] = min((_RESAMPLED if one == other else 1.0) * limits[pair], _CROPPED * detail)
             if not _align(rest[0], rest[1], window, limits[pair], rest[2]):
                 differences[pair] = np.inf
                 continue
             for channel in range(3):
                 _sample(x[channel], window, seen[channel])
-            nearest = largest_difference(seen, y, 1, terms, rest, sums)
-            if nearest <= limits[pair] and largest_difference(x, y, 1, terms, rest, sums) < _EXPLAINS * nearest:
+            nearest = largest_difference(seen, y, freedom, 1, terms, rest, sums)
+            if (
+                nearest <= limits[pair]
+                and largest_difference(x, y, freedom, 1, terms, rest, sums) < _EXPLAINS * nearest
+            ):
                 nearest = np.inf
             differences[pair] = nearest
         else:
-            differences[pair] = largest_difference(x, y, 0, terms, rest, sums)
+            differences[pair] = largest_difference(x, y, freedom, 0, terms, rest, sums)
         if one != other or turns[pair]:
             limits[pair] /= _STRICT

@@ -12,12 +12,12 @@ import numpy as np
 
 from pipeline.catalog.tables import THUMBNAIL_SIDE as SIDE
 
-_MAXIMUM_GAIN = 1.5
-_MAXIMUM_OFFSET = 48.0  # levels
+_GAIN = 0.5  # above 1, or its inverse
+_OFFSET = 48.0  # levels
 _BEND = 0.6  # of the exponent of the tone curve
 _BLUR = 0.4  # of the Laplacian that may be added
 _BLUE, _RED = 0.564, 0.713  # Cb and Cr of a difference from luminance (ITU-T T.871)
-_CHROMA = 2.0  # how much more a difference of chroma counts
+_CHROMA = 3.0  # how much more a difference of chroma counts
 
 
 @numba.njit(cache=True)
@@ -81,11 +81,12 @@ def clip(value, low, high):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def _without_exposure(x, y, terms, rest):  # type: ignore[no-untyped-def]
+def _without_exposure(x, y, freedom, terms, rest):  # type: ignore[no-untyped-def]
     """What is left between pictures (3, 32, 32) once the exposure and blur that take x to y are taken out.
 
     Least squares of y - mean over the terms x, x log x (the slope of a gamma curve in its exponent), the Laplacian
-    and the Laplacian of that, each within its bounds. The gain is returned. `terms` is room for (4, 3, 32, 32).
+    and the Laplacian of that, each within its bounds; of those of exposure `freedom` (0 to 1) is allowed. The gain is
+    returned. `terms` is room for (4, 3, 32, 32).
     """
     mean_x = _statistics(x)[0]
     mean_y = _statistics(y)[0]
@@ -125,11 +126,12 @@ def _without_exposure(x, y, terms, rest):  # type: ignore[no-untyped-def]
             matrix[i, j] -= count * means[i] * means[j]
             matrix[j, i] = matrix[i, j]
     solve(matrix, vector, 4)
-    gain = clip(vector[0], 1 / _MAXIMUM_GAIN, _MAXIMUM_GAIN)
-    bend = clip(vector[1], -_BEND, _BEND) if gain == vector[0] else 0.0
+    most, bow = 1 + freedom * _GAIN, freedom * _BEND
+    gain = clip(vector[0], 1 / most, most)
+    bend = clip(vector[1], -bow, bow) if gain == vector[0] else 0.0
     blur = clip(vector[2], 0.0, _BLUR * gain)
     wider = clip(vector[3], -_BLUR * gain, _BLUR * gain)
-    bound = _MAXIMUM_OFFSET * max(gain, 1.0)
+    bound = freedom * _OFFSET * max(gain, 1.0)
     offset = mean_y - gain * mean_x
     lost = mean_y - (offset - clip(offset, -bound, bound)) - bend * means[1] - blur * means[2] - wider * means[3]
     for channel in range(3):
@@ -174,13 +176,13 @@ def _sharpness(picture, room):  # type: ignore[no-untyped-def]
 
 
 @numba.njit(cache=True)
-def largest_difference(one, other, margin, terms, rest, sums):  # type: ignore[no-untyped-def]
+def largest_difference(one, other, freedom, margin, terms, rest, sums):  # type: ignore[no-untyped-def]
     """Largest local difference between pictures (3, 32, 32), exposure and blur taken out, in the flatter's levels."""
     room = rest[0]
     if _sharpness(one, room) < _sharpness(other, room):
-        gain = _without_exposure(other, one, terms, rest)
+        gain = _without_exposure(other, one, freedom, terms, rest)
     else:
-        gain = _without_exposure(one, other, terms, rest)
+        gain = _without_exposure(one, other, freedom, terms, rest)
     grey = terms[0, 0]
     luminance(rest, grey)
     apart = _largest_mean(grey, 3, margin, sums)

@@ -17,7 +17,9 @@ from pipeline.similarity.aligned import look_all
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)  # a window: top, left, height, width as shares of the picture
 _RELATIVE = 0.21  # of the flatter picture's deviation: dark and low-contrast pictures must agree more closely
-_FLOOR = 10.0  # levels: what compression alone may do
+_FLOOR = 10.0  # levels: what compression and gamma may do to a picture of little contrast
+_OF_LITTLE = 1 / 3  # of the deviation, where that is less
+_LEAST = 4.0  # levels
 
 Floats = NDArray[np.float64]
 Pixels = NDArray[np.uint8]
@@ -63,7 +65,8 @@ class Looked:
 def look(pictures: Pixels, flatness: NDArray[np.floating], pairs: Candidates, pixel_difference: float) -> Looked:
     """Compare pairs of thumbnails, shape (N, 32, 32, 3), whose grey deviations are `flatness`, shape (N,)."""
     lower = np.minimum(flatness[pairs.whole], flatness[pairs.part])
-    limit = np.minimum(pixel_difference, np.maximum(_FLOOR, _RELATIVE * lower)).astype(np.float32)
+    floor = np.clip(_OF_LITTLE * lower, _LEAST, _FLOOR)
+    limit = np.minimum(pixel_difference, np.maximum(floor, _RELATIVE * lower)).astype(np.float32)
     difference = np.empty(len(pairs), dtype=np.float32)
     window = pairs.window.copy()
     look_all(pictures, pairs.whole, pairs.part, pairs.turn, window, difference, limit)
