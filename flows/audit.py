@@ -16,7 +16,7 @@ from pipeline.core.settings import DatasetSettings
 from pipeline.core.workspace import Workspace
 from pipeline.ingest.locate import locate_source
 from pipeline.rights.datasets import decide_among_all
-from pipeline.rights.events import read_event_file
+from pipeline.rights.events import read_event_file, unreadable
 from pipeline.rights.selection import select
 from pipeline.rights.snapshot import Snapshot, make_snapshot
 from pipeline.similarity.shard_join import join_with
@@ -31,23 +31,26 @@ class Audited:
     snapshot: Snapshot
 
 
-def import_consent(job: Job, dataset: DatasetSettings) -> int:
-    """Append the consent events that a dataset brings; those already known are left alone."""
+def import_consent(job: Job, dataset: DatasetSettings) -> tuple[int, int]:
+    """Append the consent events that a dataset brings: (how many are new, how many of its rows nobody could read)."""
     folder = locate_source(dataset, job.workspace)
-    imported = 0
+    imported = lost = 0
     for file in dataset.consent:
         beside = (folder if folder.is_dir() else folder.parent) / file.file
         path = beside if beside.exists() else Path(file.file)
         events = read_event_file(path, file, dataset.name, recorded_at=job.run.as_of)
-        imported += append_events(job.catalog, events).imported
-    return imported
+        appended = append_events(job.catalog, events)
+        imported += appended.imported
+        lost += len(unreadable([*events, *appended.contradicting]))
+    return imported, lost
 
 
 def audit_stage(job: Job) -> Audited:
     """Decide every asset at the run's moment, select, and sign the snapshot."""
     with timed_stage("audit", job.account) as stage:
         names = [dataset.name for dataset in job.settings.datasets]
-        imported = sum(import_consent(job, dataset) for dataset in job.settings.datasets)
+        appended = [import_consent(job, dataset) for dataset in job.settings.datasets]
+        imported, lost = (sum(counts) for counts in zip(*appended, strict=True))
         inventories = pd.concat([read_inventory(job.workspace, name).assign(dataset=name) for name in names])
         fingerprints = pd.concat([read_fingerprints(job.workspace, name) for name in names])
         moment = job.run.as_of
@@ -64,7 +67,7 @@ def audit_stage(job: Job) -> Audited:
         stage.taken, stage.given = len(selection), snapshot.size
         stage.note = (
             f"{counts['allow']:,} allowed, {counts['review']:,} to review, {counts['deny']:,} denied; "
-            f"{imported:,} new consent events; snapshot {snapshot.id}"
+            f"{imported:,} new consent events{f', {lost:,} unreadable' if lost else ''}; snapshot {snapshot.id}"
         )
     return Audited(decisions, selection, snapshot)
 

@@ -43,6 +43,24 @@ def consent_import(
         sys.exit(1)
 
 
+@consent_app.command("resolve")
+def consent_resolve(
+    event: Annotated[str, typer.Argument(help="Id of an unreadable event.")],
+    note: Annotated[str, typer.Option("--note", help="What it says, and under which ids that is now recorded.")],
+    evidence: Annotated[str, typer.Option("--evidence", help="A file or reference.")] = "",
+    home: Home = None,
+    as_json: Json = False,
+) -> None:
+    """Say that a person has read an unreadable event: it no longer sends its subject to review.
+
+    Record what it says first, as an event of its own.
+    """
+    from flows.commands.rights import resolve_event
+
+    value = resolve_event(Workspace.at(home), event, note, evidence)
+    emit(value, as_json, f"{event}: {'resolved' if value['resolved'] else 'was resolved before'}")
+
+
 @consent_app.command("verify")
 def consent_verify(home: Home = None, as_json: Json = False) -> None:
     """Check the ledger's hash chain from its first event to its last."""

@@ -9,7 +9,7 @@ import pandas as pd
 from flows.commands.given import validated
 from pipeline.catalog.assets import read_fingerprints, read_inventories, read_inventory
 from pipeline.catalog.database import open_catalog
-from pipeline.catalog.ledger import append_events, ledger_head, read_event_table
+from pipeline.catalog.ledger import ConsentEvent, append_events, event_with_id, ledger_head, read_event_table
 from pipeline.catalog.records import dataset_licences
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.moments import now, parse_moment
@@ -34,13 +34,47 @@ def import_events(workspace: Workspace, path: Path, mapping: Path | None, datase
     file = validated(ConsentFile, {"file": str(path), **(load_mapping(mapping) if mapping else {})}, mapping)
     events = read_event_file(path, file, dataset, recorded_at=now())
     appended = append_events(open_catalog(workspace), events)
-    lost = unreadable(events)
+    lost = unreadable([*events, *appended.contradicting])
     return {
         "imported": appended.imported,
         "already_known": appended.already_known,
         "unreadable": len(lost),
         "unreadable_events": lost,
     }
+
+
+def resolve_event(workspace: Workspace, identifier: str, note: str, evidence: str) -> Row:
+    """Record that a person has read an unreadable event; from now on it holds up nothing.
+
+    Raises ImprimaturError when the ledger has no such event, or it is one that can be read.
+    """
+    from pipeline.rights.consent import EVENT
+
+    catalog, moment = open_catalog(workspace), now()
+    event = event_with_id(catalog, identifier)
+    if event is None or event.action != "unreadable":
+        raise ImprimaturError(
+            f"the ledger has {'no' if event is None else 'a readable'} event {identifier!r}",
+            "name an unreadable one, as consent import or audit explain does; a readable one is answered by another",
+        )
+    resolving = ConsentEvent(
+        event_id=f"{identifier}#read",
+        recorded_at=moment,
+        effective_from=moment,
+        effective_until="",
+        actor="",
+        subject_type=EVENT,
+        subject_id=identifier,
+        action="expire",
+        uses="*",
+        commercial="any",
+        territory="*",
+        overrides_signals="no",
+        evidence=evidence,
+        note=note,
+    )
+    appended = append_events(catalog, [resolving])
+    return {"event_id": identifier, "resolved": bool(appended.imported)}
 
 
 def parse_purpose(text: str) -> Purpose:

@@ -5,7 +5,7 @@ A chain proves order only to somebody who holds an earlier head, so the head goe
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from typing import Any
 
@@ -15,8 +15,7 @@ from sqlalchemy import Connection, Engine, Select, bindparam, insert, or_, selec
 from pipeline.catalog.database import reading
 from pipeline.catalog.tables import SUBJECT_KEY, consent_events
 from pipeline.core.collection import no_collection
-from pipeline.core.digests import sha256
-from pipeline.core.errors import ImprimaturError
+from pipeline.core.digests import json_digest, sha256
 
 _BATCH = 20_000  # rows that a long read holds at a time
 _CHUNK = 500  # bound parameters of one look-up, well under every database's limit
@@ -34,7 +33,7 @@ class ConsentEvent:
     effective_from: str
     effective_until: str
     actor: str  # who speaks
-    subject_type: str  # asset | holder | person | dataset, or "" when it could not be read
+    subject_type: str  # asset | holder | person | dataset | event, or "" when it could not be read
     subject_id: str
     action: str  # grant | restrict | withdraw | expire | unreadable
     uses: str  # pipe-separated; * is every use but likeness
@@ -47,10 +46,11 @@ class ConsentEvent:
 
 @dataclass(frozen=True)
 class Appended:
-    """What an import added."""
+    """What an import added; `contradicting` came under an id that the ledger has with other content."""
 
     imported: int
     already_known: int
+    contradicting: tuple[ConsentEvent, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,17 +81,20 @@ def append_events(catalog: Engine, events: Sequence[ConsentEvent]) -> Appended:
     """Append events in the given order, in one transaction; an event that is already known is passed over.
 
     An event is known when its id and its content are; the moment of recording is the ledger's own and the first
-    one stands. Raises ImprimaturError when a known id comes with other content.
+    one stands. What comes under a known id with other content gets an id of its own, and is for a person to read.
     """
     with catalog.begin() as connection:
         if connection.dialect.name == "postgresql":  # SQLite is locked by `begin immediate`
             connection.execute(text("lock table consent_events in exclusive mode"))
         known = _known(connection, events)
         seq, prev = _last(connection)
-        rows = []
+        rows, contradicting = [], []
         for event in events:
+            if event.event_id in known and not _is_same(known[event.event_id], event):
+                event = _beside(known[event.event_id], event)
+                known |= _known(connection, [event])
+                contradicting.append(event)
             if event.event_id in known:
-                _require_same(known[event.event_id], event)
                 continue
             seq, link = seq + 1, event_hash(event, prev)
             columns = event_columns(event) | {"subject_key": subject_key(event.subject_id)}
@@ -99,7 +102,7 @@ def append_events(catalog: Engine, events: Sequence[ConsentEvent]) -> Appended:
             known[event.event_id], prev = event, link
         if rows:
             connection.execute(insert(consent_events), rows)
-    return Appended(imported=len(rows), already_known=len(events) - len(rows))
+    return Appended(len(rows), len(events) - len(rows), tuple(contradicting))
 
 
 def read_events(catalog: Engine, known_at: str) -> list[ConsentEvent]:
@@ -125,6 +128,13 @@ def read_events_about(catalog: Engine, subjects: Iterable[str], known_at: str) -
             asked = {"known_at": known_at, "keys": keys[start : start + _CHUNK]}
             events += [ConsentEvent(*row) for row in connection.execute(_ABOUT, asked)]
     return sorted(events, key=lambda event: event.recorded_at)
+
+
+def event_with_id(catalog: Engine, identifier: str) -> ConsentEvent | None:
+    """The event with an id, None when there is none."""
+    with reading(catalog) as connection:
+        row = connection.execute(select(*_COLUMNS).where(consent_events.c.event_id == identifier)).first()
+    return ConsentEvent(*row) if row else None
 
 
 def event_table(events: Iterable[ConsentEvent]) -> pa.Table:
@@ -227,16 +237,24 @@ def _known(connection: Connection, events: Sequence[ConsentEvent]) -> dict[str, 
     return known
 
 
-def _require_same(stored: ConsentEvent, event: ConsentEvent) -> None:
+def _is_same(stored: ConsentEvent, event: ConsentEvent) -> bool:
     """The same statement may be imported on another day: only what defaults to that day may differ."""
-    differing = [name for name in _NAMES if getattr(stored, name) != getattr(event, name) and name != "recorded_at"]
-    defaulted = stored.effective_from == stored.recorded_at and event.effective_from == event.recorded_at
-    if defaulted and "effective_from" in differing:
-        differing.remove("effective_from")
-    if differing:
-        old = {name: getattr(stored, name) for name in differing}
-        new = {name: getattr(event, name) for name in differing}
-        raise ImprimaturError(
-            f"consent event {event.event_id!r} is already in the ledger with other content: {old} there, {new} here",
-            "the ledger is append-only: give the new statement an event_id of its own",
-        )
+    return _statement(stored) == _statement(event) or _statement(stored, dated=True) == _statement(event, dated=True)
+
+
+def _statement(event: ConsentEvent, dated: bool = False) -> ConsentEvent:
+    """An event without the moment of recording; not `dated`, without what defaults to it either."""
+    defaulted = event.effective_from == event.recorded_at and not dated
+    return replace(event, recorded_at="", effective_from="" if defaulted else event.effective_from)
+
+
+def _beside(stored: ConsentEvent, event: ConsentEvent) -> ConsentEvent:
+    """A statement that came under the id of another one; unreadable, unless it puts right one that was."""
+    identifier = f"{event.event_id}#{json_digest(event_columns(_statement(event)))[:16]}"
+    if "unreadable" in (stored.action, event.action):
+        return replace(event, event_id=identifier)
+    why = f"event_id: {event.event_id!r} is already in the ledger with other content"
+    note = json.dumps({"row": event_columns(event), "why": why}, ensure_ascii=False, sort_keys=True)
+    scope = {"uses": "*", "commercial": "any", "territory": "*", "overrides_signals": "no"}
+    since = {"effective_from": event.recorded_at, "effective_until": ""}
+    return replace(event, event_id=identifier, action="unreadable", note=note, **scope, **since)

@@ -14,11 +14,32 @@ from numpy.typing import NDArray
 from pipeline.catalog.ledger import ConsentEvent
 from pipeline.rights.assets import tidy, whole
 from pipeline.rights.coded import Coded, Codes
-from pipeline.rights.consent import ORDER
+from pipeline.rights.consent import EVENT, ORDER
+from pipeline.rights.voices import same
 
 _FIELDS = [field.name for field in fields(ConsentEvent)]
 BROKEN_ROW = "unreadable row"  # in an event's note: the column of text that is not even a record
 NO_KIND = ""  # an unreadable event may be about a subject of any kind
+
+
+def unresolved(table: pa.Table, registrars: Sequence[str]) -> pa.Table:
+    """A ledger.event_table without the unreadable events that a person has read.
+
+    They say so by an event about that event, in the studio's own name; what it says they record anew.
+    """
+    kinds = table["subject_type"]
+    if not any(EVENT in chunk.dictionary.to_pylist() for chunk in kinds.chunks):
+        return table
+    subjects, *columns = (table[name].cast(pa.string()) for name in ("subject_id", "subject_type", "action", "actor"))
+    rows = zip(subjects.to_pylist(), *(column.to_pylist() for column in columns), strict=True)
+    recording = {"", *map(same, registrars)}
+    read = {
+        subject
+        for subject, kind, action, actor in rows
+        if (kind, action) == (EVENT, "expire") and same(actor) in recording
+    }
+    named = pc.is_in(table["event_id"], value_set=pa.array(sorted(read), pa.string()))
+    return table.filter(pc.invert(pc.and_(named, pc.equal(columns[1], "unreadable"))))
 
 
 class Chronicle:

@@ -17,6 +17,7 @@ from pipeline.rights.reasons import Reason
 CLOSING = frozenset({"withdraw", "restrict"})
 ACTIONS = CLOSING | {"grant", "expire"}
 SUBJECTS = frozenset({"asset", "holder", "person", "dataset"})
+EVENT = "event"  # an unreadable event, that a person has read: all that can be said of it is "expire"
 SCOPES = frozenset(USES) | {"likeness", "*"}
 ORDER = {"grant": 0, "expire": 1, "withdraw": 2, "restrict": 2}
 _ELSEWHERE = "elsewhere"
@@ -62,7 +63,7 @@ def _unreadable_field(
 ) -> str:
     understood = {
         "action": action in ACTIONS,
-        "subject_type": kind in SUBJECTS,
+        "subject_type": kind in SUBJECTS or (kind == EVENT and action == "expire"),
         "subject_id": named,
         "uses": set(uses.split("|")) <= SCOPES,
         "commercial": commercial in ("yes", "no", "any"),

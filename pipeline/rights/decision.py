@@ -18,7 +18,7 @@ from pipeline.core.collection import no_collection
 from pipeline.core.work import both
 from pipeline.rights.assets import Assets, combine
 from pipeline.rights.cases import Cases
-from pipeline.rights.chronicle import Chronicle
+from pipeline.rights.chronicle import Chronicle, unresolved
 from pipeline.rights.citations import by_turns, cited, spelled, turn_of
 from pipeline.rights.coded import MANY, Codes
 from pipeline.rights.consent import is_readable
@@ -41,7 +41,8 @@ def decide_table(
     Returns tables.DECISIONS in the inventory's order.
     """
     with no_collection():
-        assets, events = both(inventory.num_rows > MANY, lambda: Assets(inventory), lambda: Chronicle(known))
+        heard = unresolved(known, question.policy.registrars)
+        assets, events = both(inventory.num_rows > MANY, lambda: Assets(inventory), lambda: Chronicle(heard))
         return Decisions(assets, dataset_licences, events, question).table()
 
 

@@ -8,11 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy import Engine
 
-from pipeline.catalog.ledger import event_table, read_events_about
+from pipeline.catalog.ledger import ConsentEvent, event_table, read_events_about
 from pipeline.core.errors import ImprimaturError
 from pipeline.rights.assets import LISTS, Assets, parts, tidy_text
-from pipeline.rights.chronicle import Chronicle
+from pipeline.rights.chronicle import Chronicle, unresolved
 from pipeline.rights.coded import Coded, CodedDigests
+from pipeline.rights.consent import EVENT
 from pipeline.rights.decision import Decisions
 from pipeline.rights.ruling import Question
 
@@ -42,9 +43,19 @@ class Inquiry:
             )
         rows = np.array(sorted(self._concerned(own)), dtype=np.int64)
         part = Assets(self._inventory.take(pa.array(rows)))
-        events = event_table(read_events_about(self._catalog, _subjects(part), known_at))
-        decisions = Decisions(part, self._licences, Chronicle(events), question)
+        events = event_table(self._said_of(_subjects(part), known_at))
+        heard = Chronicle(unresolved(events, question.policy.registrars))
+        decisions = Decisions(part, self._licences, heard, question)
         return decisions, np.flatnonzero(np.isin(rows, sorted(own))).tolist()
+
+    def _said_of(self, subjects: set[str], known_at: str) -> list[ConsentEvent]:
+        """Events about some subjects, and about those of these events that cannot be read."""
+        events = read_events_about(self._catalog, subjects, known_at)
+        unreadable = {event.event_id for event in events if event.action == "unreadable"}
+        if unreadable:
+            found = read_events_about(self._catalog, unreadable, known_at)
+            events += [event for event in found if event.subject_type == EVENT]
+        return events
 
     def _concerned(self, own: set[int]) -> set[int]:
         """Twins and origins of some files, transitively, and all that a reference to one of these fits too."""

@@ -1,3 +1,4 @@
+import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from pipeline.catalog.ledger import (
     event_columns,
     event_hash,
     event_table,
+    event_with_id,
     ledger_head,
     read_event_table,
     read_events,
@@ -22,7 +24,6 @@ from pipeline.catalog.ledger import (
 )
 from pipeline.catalog.tables import consent_events
 from pipeline.core.digests import json_digest
-from pipeline.core.errors import ImprimaturError
 from pipeline.core.workspace import Workspace
 
 END = "9999"
@@ -65,19 +66,32 @@ def test_events_are_appended_once_and_read_in_recorded_order(catalog: Engine) ->
     assert verify_chain(catalog).intact and verify_chain(catalog).events == 3
 
 
-def test_a_known_id_with_other_content_is_refused_and_nothing_of_the_import_stays(catalog: Engine) -> None:
+def test_what_comes_under_a_known_id_with_other_content_is_for_a_person_and_stops_nothing(catalog: Engine) -> None:
     append_events(catalog, [EVENT])
-    with pytest.raises(ImprimaturError, match=r"'E-1'.*'grant'.*'withdraw'"):
-        append_events(catalog, [replace(EVENT, event_id="E-2"), replace(EVENT, action="withdraw")])
-    assert read_events(catalog, END) == [EVENT]
+    other = replace(EVENT, action="withdraw", subject_id="bela")
+    appended = append_events(catalog, [other, replace(EVENT, event_id="E-2")])
+    (beside,) = appended.contradicting
+    assert appended.imported == 2 and read_events(catalog, END) == [EVENT, beside, replace(EVENT, event_id="E-2")]
+    assert (beside.action, beside.subject_id) == ("unreadable", "bela") and beside.event_id.startswith("E-1#")
+    assert json.loads(beside.note)["row"]["action"] == "withdraw"
+    again = append_events(catalog, [replace(other, recorded_at=END, effective_from=END)])
+    assert (again.imported, again.already_known, again.contradicting[0].event_id) == (0, 1, beside.event_id)
+    assert verify_chain(catalog).intact
+
+
+def test_a_row_put_right_counts_beside_the_one_that_could_not_be_read(catalog: Engine) -> None:
+    append_events(catalog, [replace(EVENT, action="unreadable")])
+    (beside,) = append_events(catalog, [EVENT]).contradicting
+    assert beside == replace(EVENT, event_id=beside.event_id) and event_with_id(catalog, beside.event_id) == beside
 
 
 def test_the_same_statement_imported_on_another_day_is_already_known(catalog: Engine) -> None:
     append_events(catalog, [EVENT])
     later = "2026-02-01T00:00:00.000000Z"
     assert append_events(catalog, [replace(EVENT, recorded_at=later, effective_from=later)]).already_known == 1
-    with pytest.raises(ImprimaturError, match="effective_from"):
-        append_events(catalog, [replace(EVENT, recorded_at=later, effective_from="2020-01-01T00:00:00.000000Z")])
+    assert append_events(catalog, [replace(EVENT, recorded_at=later)]).already_known == 1
+    dated = replace(EVENT, recorded_at=later, effective_from="2020-01-01T00:00:00.000000Z")
+    assert append_events(catalog, [dated]).contradicting
 
 
 def test_the_head_is_the_last_link_recorded_by_then(catalog: Engine) -> None:

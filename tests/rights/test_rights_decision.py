@@ -154,6 +154,19 @@ def test_unreadable_events_make_their_subject_review(subject: tuple[str, str]) -
         assert answer(LICENSED, replace(event("1"), **columns)) == ("review", ["LEDGER_UNREADABLE"])
 
 
+def test_an_unreadable_event_holds_up_nothing_once_the_studio_says_that_a_person_has_read_it() -> None:
+    broken, withdrawn = event("1", "unreadable"), event("2", "withdraw")
+    later = "2026-03-01T00:00:00.000000Z"
+    read = event("1#read", "expire", subject_type="event", subject_id="1", recorded_at=later)
+    assert answer(LICENSED, broken, read)[0] == "allow"
+    assert answer(LICENSED, broken, read, known_at="2026-02-01T00:00:00.000000Z")[0] == "review"
+    assert answer(LICENSED, broken, replace(read, actor="ada"))[0] == "review"
+    assert answer(LICENSED, broken, replace(read, actor="Desk"), policy=Policy(registrars=("desk",)))[0] == "allow"
+    assert answer(LICENSED, broken, replace(read, action="grant"))[0] == "review"
+    assert answer(LICENSED, broken, replace(read, subject_id="2"))[0] == "review"
+    assert answer(LICENSED, withdrawn, replace(read, subject_id="2"))[0] == "deny"  # it can be read
+
+
 @pytest.mark.parametrize("reference", ["a", "d:a", digest("a"), digest("a").upper()])
 def test_references_to_an_asset(reference: str) -> None:
     withdrawn = event("1", "withdraw", subject_type="asset", subject_id=reference)

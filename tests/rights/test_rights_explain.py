@@ -4,6 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from rights_inventory import NOW, event, row
 from test_rights_decision import ROWS, some_events
 
@@ -66,10 +67,11 @@ def test_a_reference_must_fit_one_asset(workspace: Workspace) -> None:
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=ROWS, events=some_events())
+@given(rows=ROWS, events=some_events(), read=st.sets(st.sampled_from(["E-0", "E-1", "E-2"])))
 def test_one_asset_gets_the_answer_that_it_gets_among_all(
-    tmp_path: Path, rows: list[dict[str, object]], events: list[ConsentEvent]
+    tmp_path: Path, rows: list[dict[str, object]], events: list[ConsentEvent], read: set[str]
 ) -> None:
+    events += [event(f"{name}#read", "expire", subject_type="event", subject_id=name) for name in sorted(read)]
     rows = [one | {"key": f"{one['key']}", "file": f"{number}.png"} for number, one in enumerate(rows)]
     more = [row("other", dataset="e", holders=["bela"]), row("a", dataset="e", asset="cd" * 32, pixels="one")]
     licences = {"d": "", "e": "CC-BY-4.0"}
