@@ -22,7 +22,7 @@ ADVICE = {
     "GRANT_INCOMPLETE": "Grants from the other rights holders.",
     "GRANT_VS_SIGNAL": "Ask the holder: a grant that says it overrides the mark in the file, or leave it out.",
     "CLAIM_UNVERIFIED": "Find out who holds the rights; record the claim as the holder's, or answer it.",
-    "LEDGER_UNREADABLE": "Read the event (its row is in its note), record what it says, and resolve it: consent resolve.",
+    "LEDGER_UNREADABLE": "Read the event (its row is in its note), record what it says, and resolve it.",
     "AMBIGUOUS_REFERENCE": "Name the work by its SHA-256.",
     "NO_LIKENESS": "A likeness grant from the person shown.",
     "CONSENT_WITHDRAWN": "Nothing but a later grant by the same holder.",
