@@ -23,6 +23,7 @@ class IngestReason(StrEnum):
     ARCHIVE_TRUNCATED = "ARCHIVE_TRUNCATED"
     ARCHIVE_CORRUPT = "ARCHIVE_CORRUPT"
     ARCHIVE_BOMB = "ARCHIVE_BOMB"
+    ARCHIVE_EMPTY = "ARCHIVE_EMPTY"
     HASH_LIST_MATCH = "HASH_LIST_MATCH"
 
 
@@ -40,6 +41,7 @@ EXPLANATIONS: dict[str, str] = decode.EXPLANATIONS | {
     IngestReason.ARCHIVE_TRUNCATED: "The archive ends too soon; the members before that were taken.",
     IngestReason.ARCHIVE_CORRUPT: "A part of the archive cannot be read; the other members were taken.",
     IngestReason.ARCHIVE_BOMB: "It unpacks to far more than an archive of images does, or shares bytes with others.",
+    IngestReason.ARCHIVE_EMPTY: "The archive holds no file.",
     IngestReason.HASH_LIST_MATCH: (
         "It matches a safety hash list, and was not copied: a person must act by your procedure, without opening it."
     ),

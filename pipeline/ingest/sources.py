@@ -119,7 +119,8 @@ class _Reader:
             if root / entry.file in skipped or self._is_statistics(root, entry.file) or not wanted(entry.file):
                 continue
             if isinstance(entry.place, File) and entry.file.lower().endswith(_ARCHIVES):
-                yield from self._archive(Path(entry.place.path), Box(entry.file, f"{entry.file}/"))
+                box = Box(entry.file, f"{entry.file}/")
+                yield from _or_empty(self._archive(Path(entry.place.path), box), box)
             elif isinstance(entry.place, File) and entry.file.lower().endswith(".parquet"):
                 yield from self._parquet(entry)
             else:
@@ -165,7 +166,7 @@ class _Reader:
         except ImprimaturError as error:
             yield box.fault(IngestReason.ARCHIVE_CORRUPT, error.message)
             return
-        yield from self._cells(path, box) if holds_images else [entry]
+        yield from _or_empty(self._cells(path, box), box) if holds_images else [entry]
 
     def _cells(self, path: Path, box: Box) -> Iterator[Entry]:
         column = image_column(path, self._image_column())
@@ -274,6 +275,13 @@ class _Reader:
 def is_archive(path: Path) -> bool:
     """Is it, by its first bytes, a file with other files in it?"""
     return bool(compression_of(path)) or is_zip(path) or is_tar(path) or is_parquet(path)
+
+
+def _or_empty(entries: Iterator[Entry], box: Box) -> Iterator[Entry]:
+    """The entries of an archive, or one that says that it has none."""
+    first = next(entries, None)
+    yield first or box.fault(IngestReason.ARCHIVE_EMPTY)
+    yield from entries
 
 
 def _held(containers: list[Container], member: str) -> bool:

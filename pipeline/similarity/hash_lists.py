@@ -2,7 +2,8 @@
 
 The format is the local file of the `threatexchange` library: one entry a line, its type, a space, the hash in
 hexadecimal. Types are `pdq` (radius 31, from a full decode, and only of pictures of quality 50 or more), and `md5`,
-`sha1` and `sha256` of the bytes. A line `withdrawn TYPE HASH` takes an entry out again, wherever it stands.
+`sha1` and `sha256` of the bytes, the first and last also by the library's names `video_md5` and `video_sha256`.
+A line `withdrawn TYPE HASH` takes an entry out again, wherever it stands.
 
 A match stops the picture and needs a person: neither hash nor picture is shown, and nothing is copied. No match does
 not mean that a picture is harmless: lists know only what was reported, and other hashes (PhotoDNA) are not read here.
@@ -23,6 +24,7 @@ from pipeline.similarity.bands import Codes
 from pipeline.similarity.fingerprints import hash_words
 
 PDQ_DISTANCE, PDQ_QUALITY = 31, 50  # threatexchange: PDQ_CONFIDENT_MATCH_THRESHOLD, PdqSignal.QUALITY_THRESHOLD
+_ALIASES = {"video_md5": "md5", "video_sha256": "sha256"}  # of any file's bytes
 _DIGITS = {"pdq": 64, "md5": 32, "sha1": 40, "sha256": 64}
 
 
@@ -72,6 +74,7 @@ def read_hash_lists(paths: Sequence[Path]) -> HashLists:
             taken = entries
             if words[0] == "withdrawn":
                 taken, words = withdrawn, words[1:]
+            words[:1] = [_ALIASES.get(kind, kind) for kind in words[:1]]
             if len(words) != 2 or not re.fullmatch(f"[0-9a-f]{{{_DIGITS.get(words[0], 1000)}}}", words[1]):
                 raise ImprimaturError(
                     f"{path}, line {number}: not an entry of a hash list",

@@ -234,6 +234,14 @@ def test_files_that_only_claim_to_be_archives(tmp_path: Path) -> None:
             listed(tmp_path / "set" / name, tmp_path / "other")
 
 
+def test_archives_without_a_file_in_them_are_told(tmp_path: Path) -> None:
+    folder = write_files(tmp_path / "set", GOOD | {"zeros.tar": b"\0" * 10240})
+    write_zip(folder / "empty.zip", {})
+    with tarfile.open(folder / "folders.tar.gz", "w:gz") as archive:
+        archive.addfile(member("folder", tarfile.DIRTYPE)[0])
+    assert reasons(folder) == dict.fromkeys(("zeros.tar", "empty.zip", "folders.tar.gz"), "ARCHIVE_EMPTY")
+
+
 def test_odd_names_pass_through(tmp_path: Path) -> None:
     names = [
         "\u00e9.jpg",
