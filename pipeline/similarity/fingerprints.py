@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.fftpack import dct
 
 from pipeline.catalog.tables import HASH_BYTES, THUMBNAIL_BYTES, THUMBNAIL_SIDE
-from pipeline.similarity.resample import MOST, area_sums, block_means, lanczos, luma
+from pipeline.similarity.resample import MOST, area_means, block_means, lanczos, luma
 
 Pixels = NDArray[np.uint8]
 HASH_SIDE = 16  # the hash has 16x16 bits
@@ -127,10 +127,4 @@ def _thumbnail(small: Pixels) -> Pixels:
     Pillow's BOX takes whole pixels only, so that a copy at 3/4 of the size aliases: its largest local difference
     from the original was twice as large (game icons: median 29 levels, here 14).
     """
-    height, width, _ = small.shape
-    rows = area_sums(small.reshape(height, width * 3), THUMBNAIL_SIDE).reshape(THUMBNAIL_SIDE, width, 3)
-    turned = np.ascontiguousarray(rows.transpose(1, 0, 2)).reshape(width, THUMBNAIL_SIDE * 3)
-    sums = area_sums(turned, THUMBNAIL_SIDE)
-    half = height * width
-    averages = ((2 * sums.astype(np.int64) + half) // (2 * half)).astype(np.uint8)
-    return np.ascontiguousarray(averages.reshape(THUMBNAIL_SIDE, THUMBNAIL_SIDE, 3).transpose(1, 0, 2))
+    return area_means(small, THUMBNAIL_SIDE)

@@ -48,10 +48,12 @@ def luma(rgb: Bytes) -> Bytes:
     return grey.reshape(height, width)
 
 
-def area_sums(rows: Bytes | NDArray[np.int32], count: int) -> NDArray[np.int32]:
-    """Sums over `count` bands of equal height of rows (H, N): a row counts by `count` times its share of a band."""
-    sums: NDArray[np.int32] = _weighted(rows, *_area_weights(len(rows), count))
-    return sums
+def area_means(rgb: Bytes, count: int) -> Bytes:
+    """Area averages over a grid of `count` by `count` cells of pixels (H, W, 3), rounded half up."""
+    height, width, _ = rgb.shape
+    bands = _weighted(np.ascontiguousarray(rgb).reshape(height, width * 3), *_area_weights(height, count))
+    means: Bytes = _area_columns(bands, *_area_weights(width, count), height * width)
+    return means
 
 
 def _resized(rows: Bytes, first: NDArray[np.int64], weights: NDArray[np.int32]) -> Bytes:
@@ -86,7 +88,7 @@ def _area_weights(length: int, count: int) -> tuple[NDArray[np.int64], NDArray[n
     return first, np.maximum(shared, 0).astype(np.int32)
 
 
-@numba.njit([numba.int32[:, ::1](rows, numba.int64[::1], numba.int32[:, ::1]) for rows in (_ROWS, _SUMS)], cache=True)
+@numba.njit(numba.int32[:, ::1](_ROWS, numba.int64[::1], numba.int32[:, ::1]), cache=True)
 def _weighted(rows, first, weights):  # type: ignore[no-untyped-def]
     """(len(first), N) int32: sums of rows (H, N) from each first one on, by their weights."""
     count, taps = weights.shape
@@ -101,6 +103,22 @@ def _weighted(rows, first, weights):  # type: ignore[no-untyped-def]
                 for x in range(length):
                     total[x] += np.int32(row[x]) * weight
     return sums
+
+
+@numba.njit(numba.uint8[:, :, ::1](_SUMS, numba.int64[::1], numba.int32[:, ::1], numba.int64), cache=True)
+def _area_columns(bands, first, weights, whole):  # type: ignore[no-untyped-def]
+    """(len(bands), len(first), 3): weighted sums of columns of bands (N, W * 3), over `whole`, rounded half up."""
+    count, taps = weights.shape
+    means = np.empty((len(bands), count, 3), np.uint8)
+    for i in range(len(bands)):
+        for j in range(count):
+            for c in range(3):
+                total = np.int64(0)
+                for tap in range(taps):
+                    if weights[j, tap] != 0:
+                        total += np.int64(weights[j, tap]) * bands[i, (first[j] + tap) * 3 + c]
+                means[i, j, c] = (2 * total + whole) // (2 * whole)
+    return means
 
 
 @numba.njit(numba.uint8[:, ::1](_SUMS), cache=True)

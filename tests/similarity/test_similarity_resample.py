@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from pipeline.similarity.resample import MOST, area_sums, block_means, lanczos, luma
+from pipeline.similarity.resample import MOST, area_means, block_means, lanczos, luma
 
 sides, seeds = st.integers(1, 300), st.integers(0, 2**32 - 1)
 
@@ -62,8 +62,9 @@ def test_luma_is_that_of_convert(height: int, width: int, seed: int) -> None:
 
 
 @settings(max_examples=40, deadline=None)
-@given(sides, st.integers(1, 40), seeds)
-def test_bands_share_the_rows_between_them(height: int, count: int, seed: int) -> None:
-    rows = luma(_noise(height, 7, seed))
-    repeated = np.repeat(rows.astype(np.int64), count, axis=0)  # each row in `count` parts, each band of `height`
-    assert np.array_equal(area_sums(rows, count), repeated.reshape(count, height, 7).sum(axis=1))
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(1, 20), seeds)
+def test_area_means_share_pixels_between_cells(height: int, width: int, count: int, seed: int) -> None:
+    rgb = _noise(height, width, seed)
+    parts = rgb.astype(np.int64).repeat(count, axis=0).repeat(count, axis=1)  # each cell holds height x width of them
+    sums = parts.reshape(count, height, count, width, 3).sum(axis=(1, 3))
+    assert np.array_equal(area_means(rgb, count), (2 * sums + height * width) // (2 * height * width))
