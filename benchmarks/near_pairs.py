@@ -3,7 +3,10 @@
 faiss answers a sample of queries and is extrapolated to all of them; our join runs whole. Hashes are drawn, 15 % of
 them copies of others with up to 12 flipped bits. pip install faiss-cpu
 
-    python benchmarks/near_pairs.py [--codes 1000000] [--ten-million]
+    python benchmarks/near_pairs.py [--codes 1000000] [--ten-million] [--sharded 4000000]
+
+`--sharded`: so many codes of 256 bits by the single join and by the join in shards, with one worker and with two; by
+the clock, so the machine must have nothing else to do.
 """
 
 import argparse
@@ -16,8 +19,10 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.settings import WorkSettings
 from pipeline.similarity.hash_index import HashIndex
 from pipeline.similarity.join import near_pairs, near_pairs_between
+from pipeline.similarity.shard_join import join_with
 
 
 def codes_of(count: int, words: int) -> NDArray[np.uint64]:
@@ -69,14 +74,37 @@ def measure_index(stored: int, batch: int) -> None:
     )
 
 
+def measure_shards(count: int) -> None:
+    """The join in shards finds the pairs of the single one; seconds of the clock."""
+    codes = codes_of(count, 4)
+    started = time.monotonic()
+    pairs, distances = near_pairs(codes, 31)
+    print(
+        f"{count:,} x 256 bits, distance 31: {len(pairs):,} pairs in {time.monotonic() - started:.0f} s", flush=True
+    )
+    for workers in (1, 2):
+        with tempfile.TemporaryDirectory() as folder:
+            join = join_with(WorkSettings(workers=workers), Path(folder) / "join")
+            started = time.monotonic()
+            found = join(codes, 31)
+            took = time.monotonic() - started
+        assert np.array_equal(found[0], pairs) and np.array_equal(found[1], distances)
+        print(f"the same pairs in shards, {workers} worker(s): {took:.0f} s", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--codes", type=int, default=1_000_000)
     parser.add_argument("--ten-million", action="store_true")
+    parser.add_argument("--sharded", type=int, default=0)
     arguments = parser.parse_args()
     faiss.omp_set_num_threads(1)
     for words, distance in ((1, 8), (4, 31)):
         near_pairs(codes_of(2000, words), distance)  # compiles
+    if arguments.sharded:
+        measure_shards(arguments.sharded)
+        return
+    for words, distance in ((1, 8), (4, 31)):
         measure(arguments.codes, words, distance, queries=1500)
     if arguments.ten_million:
         measure(10_000_000, 1, 8, queries=0)
