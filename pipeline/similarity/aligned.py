@@ -74,7 +74,7 @@ def _sample(plane, window, out):  # type: ignore[no-untyped-def]
 def _align(x, y, window, limit, seen):  # type: ignore[no-untyped-def]
     """Move a window of plane x, in place, to where it comes nearest to plane y; `seen` is room for (32, 32).
 
-    False when after two steps the two are still farther apart on average than `limit`.
+    False when after one step the two are still farther apart on average than `limit`.
     """
     matrix, vector, step = np.empty((6, 6)), np.empty(6), np.empty(6)
     right_side = np.empty(6)
@@ -95,14 +95,16 @@ def _align(x, y, window, limit, seen):  # type: ignore[no-untyped-def]
                 square += y[row, column] * y[row, column]
                 for i in range(6):
                     vector[i] += step[i] * y[row, column]
-                    for j in range(6):
+                    for j in range(i, 6):
                         matrix[i, j] += step[i] * step[j]
         for i in range(6):
             right_side[i] = vector[i]
+            for j in range(i):
+                matrix[i, j] = matrix[j, i]
         solve(matrix, vector, 6)
         for i in range(6):
             square -= right_side[i] * vector[i]
-        if number == 2 and square > (SIDE - 2) ** 2 * limit**2:
+        if number == 1 and square > (SIDE - 2) ** 2 * limit**2:
             return False
         gain = max(vector[4], 0.2)
         for i in range(4):
