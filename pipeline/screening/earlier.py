@@ -1,7 +1,7 @@
-"""Which earlier outputs a batch may repeat, without reading them all: a stored index of every batch's hashes.
+"""Which earlier outputs a batch may repeat, without reading them all: a stored index of every batch's looks.
 
-It finds repeats that are upright, turned or mirrored, at the cost of the batch. The index is made of the batches'
-verdict tables, and made anew where it does not fit them.
+It finds repeats that are upright, turned, mirrored or cropped (either one may be a part of the other), at the cost of
+the batch. The index is made of the batches' verdict tables, and made anew where it does not fit them.
 """
 
 import json
@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.catalog.tables import HASH_BYTES
 from pipeline.core.shards import read_table, write_json
 from pipeline.screening.pictures import pixels_of
 from pipeline.similarity.candidates import TURNS
-from pipeline.similarity.fingerprints import fingerprint, hash_words
+from pipeline.similarity.crop_index import CropIndex
+from pipeline.similarity.fingerprints import fingerprint, hash_words, thumbnails
 from pipeline.similarity.hash_index import HashIndex
 from pipeline.similarity.looks import turned
 
@@ -27,9 +29,11 @@ def earlier_rows(
 
     `verdicts` names the table of each earlier batch; the index in `folder` takes in those that it lacks.
     """
-    index, listed = _index(folder / str(distance), verdicts, distance)
-    pairs, _ = index.near(hash_words([phash for data in images for phash in _positions(data)]))
-    found = np.unique(pairs[:, 1])
+    hashes, crops, listed = _index(folder / str(distance), verdicts, distance)
+    shown = [pixels for data in images if (pixels := pixels_of(data)) is not None]
+    pairs, _ = hashes.near(hash_words([phash for pixels in shown for phash in _positions(pixels)]))
+    parts = crops.near(thumbnails([fingerprint(pixels).thumbnail for pixels in shown]))
+    found = np.union1d(pairs[:, 1], parts)
     ends = np.cumsum([count for _, count in listed])
     batch_of = np.searchsorted(ends, found, side="right")
     rows = {
@@ -40,25 +44,30 @@ def earlier_rows(
     return {batch: some for batch, some in rows.items() if some}
 
 
-def _index(folder: Path, verdicts: Mapping[str, Path], distance: int) -> tuple[HashIndex, list[tuple[str, int]]]:
-    """The index with every batch in it, and its batches with their numbers of rows, in the order of the rows."""
-    index, record = HashIndex(folder, HASH_BYTES // 8, distance), folder / "batches.json"
+def _index(
+    folder: Path, verdicts: Mapping[str, Path], distance: int
+) -> tuple[HashIndex, CropIndex, list[tuple[str, int]]]:
+    """The indexes with every batch in them, and the batches with their numbers of rows, in the order of the rows."""
+    record = folder / "batches.json"
+    hashes, crops = HashIndex(folder / "hashes", HASH_BYTES // 8, distance), CropIndex(folder / "crops")
     listed = [(batch, count) for batch, count in json.loads(record.read_text())] if record.exists() else []
-    if sum(count for _, count in listed) != len(index):  # a run was killed between the two
+    counted = sum(count for _, count in listed)
+    if not (crops.intact and counted == len(hashes) == len(crops)):  # a run was killed in between
         shutil.rmtree(folder)
         listed = []
     known = {batch for batch, _ in listed}
-    hashes = {batch: read_table(path, ["phash"])["phash"] for batch, path in verdicts.items() if batch not in known}
-    if hashes:
-        index.add(hash_words([phash for table in hashes.values() for phash in table]))
-        listed += [(batch, len(table)) for batch, table in hashes.items()]
+    for batch, path in verdicts.items():
+        if batch not in known:
+            table = read_table(path, ["phash", "thumbnail"])
+            hashes.add(hash_words(list(table["phash"])))
+            crops.add(thumbnails(list(table["thumbnail"])))
+            listed.append((batch, len(table)))
+    if len(listed) > len(known):
         write_json(record, listed)
-    return index, listed
+    return hashes, crops, listed
 
 
-def _positions(data: bytes) -> Iterator[bytes]:
-    """The hashes of an image in the eight positions of a square; none when it cannot be decoded."""
-    pixels = pixels_of(data)
-    if pixels is not None:
-        for turn in range(TURNS):
-            yield fingerprint(np.ascontiguousarray(turned(pixels[None], turn)[0], dtype=np.uint8)).phash
+def _positions(pixels: NDArray[np.uint8]) -> Iterator[bytes]:
+    """The hashes of an image in the eight positions of a square."""
+    for turn in range(TURNS):
+        yield fingerprint(np.ascontiguousarray(turned(pixels[None], turn)[0], dtype=np.uint8)).phash

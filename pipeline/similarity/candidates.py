@@ -19,7 +19,7 @@ Rows = NDArray[np.int64]
 TURNS = 8
 _CODE_SIDE = 16  # 256 bits
 _COARSE_SIDE = 8  # 64 bits: bears that the window is not the very part
-_COARSE_DISTANCE, _WINDOW_DISTANCE = 6, 54  # bits of the two codes between a part and a window
+COARSE_DISTANCE, WINDOW_DISTANCE = 6, 54  # bits of the two codes between a part and a window
 _CHUNK = 1024
 _LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _TWENTIETH = [(top, left, 0.95, 0.95) for top in (0, 0.025, 0.05) for left in (0, 0.025, 0.05)]
@@ -42,14 +42,14 @@ def turned_candidates(pictures: Pixels, wholes: Rows, parts: Rows, distance: int
 
 def cropped_candidates(pictures: Pixels, wholes: Rows, parts: Rows) -> Candidates:
     """Pairs (row of `wholes`, row of `parts`) of which the second looks like a window of the first."""
-    coarse, fine = (codes.reshape(-1, codes.shape[-1]) for codes in _window_codes(pictures[wholes]))
+    coarse, fine = (codes.reshape(-1, codes.shape[-1]) for codes in window_codes(pictures[wholes]))
     low = _coefficients(pictures[parts])
     own = _packed(low)
     found = [np.empty((0, 2), np.int64)]
-    for pairs in near_blocks_between(_packed(low[:, :_COARSE_SIDE, :_COARSE_SIDE]), coarse, _COARSE_DISTANCE):
+    for pairs in near_blocks_between(_packed(low[:, :_COARSE_SIDE, :_COARSE_SIDE]), coarse, COARSE_DISTANCE):
         part, place = pairs[:, 0], pairs[:, 1]
         apart = np.bitwise_count(own[part] ^ fine[place]).sum(axis=1, dtype=np.int64)
-        near = (apart <= _WINDOW_DISTANCE) & (parts[part] != wholes[place // len(WINDOWS)])
+        near = (apart <= WINDOW_DISTANCE) & (parts[part] != wholes[place // len(WINDOWS)])
         found.append(np.stack([part[near], place[near]], axis=1))
     part, place = (pairs := np.concatenate(found))[np.lexsort((pairs[:, 1], pairs[:, 0]))].T
     whole = wholes[place // len(WINDOWS)]
@@ -63,8 +63,8 @@ def _coefficients(pictures: Pixels) -> NDArray[np.float32]:
     return np.concatenate(parts) if parts else np.empty((0, _CODE_SIDE, _CODE_SIDE), np.float32)
 
 
-def _window_codes(pictures: Pixels) -> tuple[Codes, Codes]:
-    """Codes of every window of thumbnails: coarse (N, 33, 1) and fine (N, 33, 4)."""
+def window_codes(pictures: Pixels) -> tuple[Codes, Codes]:
+    """Codes of every window of thumbnails: coarse (N, 33, 1) and fine (N, 33, 4); the first is the whole."""
     rows = {(top, height): _transform(top, height) for top, _, height, _ in WINDOWS.tolist()}
     columns = {(left, width): _transform(left, width).T for _, left, _, width in WINDOWS.tolist()}
     coarse = np.empty((len(pictures), len(WINDOWS), 1), np.uint64)

@@ -29,6 +29,8 @@ class HashIndex:
 
     def add(self, codes: Codes) -> None:
         """Add a batch, shape (n, words) uint64. Segments no longer than twice the new one are joined with it."""
+        if not len(codes):
+            return
         segments = self._segments()
         joined = len(codes)
         while segments and segments[-1][1] <= 2 * joined:

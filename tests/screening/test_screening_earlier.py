@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from pipeline.catalog.tables import VERDICTS
-from pipeline.core.shards import write_table
+from pipeline.core.digests import pixel_digest
+from pipeline.core.settings import DuplicateSettings, ScreeningSettings
+from pipeline.core.shards import read_table, write_table
 from pipeline.screening.earlier import earlier_rows
+from pipeline.screening.gate import screen
 from pipeline.similarity.fingerprints import fingerprint
 
 DISTANCE = 40
@@ -52,6 +55,27 @@ def test_repeats_are_found_upright_turned_and_mirrored(tmp_path: Path, earlier: 
     assert found == {"night-0": [3], "night-1": [4, 9]}
 
 
+def test_cropped_repeats_of_earlier_outputs_are_found_and_quarantined(
+    tmp_path: Path, earlier: dict[str, Path]
+) -> None:
+    """Whichever of the two is the part; a new picture passes."""
+    part, stranger, framed = picture(7)[:60, 3:63], picture(500), np.pad(picture(22), ((2, 2), (2, 2), (0, 0)))
+    images = [np.ascontiguousarray(rgb) for rgb in (part, stranger, framed)]
+    found = earlier_rows(tmp_path / "looks", earlier, [png(rgb) for rgb in images], DISTANCE)
+    assert found == {"night-0": [7], "night-2": [2]}
+    rows = [read_table(earlier[batch]).iloc[some] for batch, some in found.items()]
+    known = pd.concat(rows).assign(output=["seven", "twenty-two"], pixels=["7", "22"])
+    batch = pd.DataFrame(
+        {
+            "index": range(3),
+            "pixels": [pixel_digest(rgb) for rgb in images],
+            "image": [png(rgb) for rgb in images],
+        }
+    )
+    screened = screen(batch, pd.DataFrame(), known, DuplicateSettings(), ScreeningSettings())
+    assert screened.verdicts["reasons"].tolist() == [["DUPLICATE_OF_EARLIER"], [], ["DUPLICATE_OF_EARLIER"]]
+
+
 def test_batches_come_in_one_by_one_and_some_are_not_asked_for(tmp_path: Path, earlier: dict[str, Path]) -> None:
     image = [png(picture(25)), png(picture(1)), b"no picture"]
     first = {"night-0": earlier["night-0"]}
@@ -61,7 +85,7 @@ def test_batches_come_in_one_by_one_and_some_are_not_asked_for(tmp_path: Path, e
     assert earlier_rows(tmp_path / "looks", last, image, DISTANCE) == {"night-2": [5]}
 
 
-@pytest.mark.parametrize("lost", ["batches.json", "0"])
+@pytest.mark.parametrize("lost", ["batches.json", "hashes/0", "crops/windows", "crops/fine.u64"])
 def test_an_index_that_lost_a_part_is_made_anew(tmp_path: Path, earlier: dict[str, Path], lost: str) -> None:
     image = [png(picture(25))]
     earlier_rows(tmp_path / "looks", earlier, image, DISTANCE)
