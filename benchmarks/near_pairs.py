@@ -7,6 +7,7 @@ them copies of others with up to 12 flipped bits. pip install faiss-cpu
 
 `--sharded`: so many codes of 256 bits by the single join and by the join in shards, with one worker and with two; by
 the clock, so the machine must have nothing else to do.
+    python benchmarks/near_pairs.py [--codes 1000000] [--ten-million] [--crops]
 """
 
 import argparse
@@ -18,8 +19,10 @@ from pathlib import Path
 import faiss
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline.core.settings import WorkSettings
+from pipeline.similarity.crop_index import CropIndex
 from pipeline.similarity.hash_index import HashIndex
 from pipeline.similarity.join import near_pairs, near_pairs_between
 from pipeline.similarity.shard_join import join_with
@@ -92,12 +95,36 @@ def measure_shards(count: int) -> None:
         print(f"the same pairs in shards, {workers} worker(s): {took:.0f} s", flush=True)
 
 
+def measure_crops(stored: int, batch: int) -> None:
+    """The same for the windows of drawn thumbnails, by which cropped repeats are found."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (stored + batch, 8, 8, 3), dtype=np.uint8)
+    pictures = np.stack(
+        [np.asarray(Image.fromarray(one).resize((32, 32), Image.Resampling.BICUBIC)) for one in small]
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        index = CropIndex(Path(folder))
+        built, _ = cpu(lambda: [index.add(pictures[at : at + 5_000]) for at in range(0, stored, 5_000)])
+        index.near(pictures[:10])  # compiles
+        asked, rows = cpu(lambda: index.near(pictures[stored:]))
+    print(
+        f"windows of {batch:,} pictures against those of {stored:,} stored: {len(rows):,} found in {asked:.2f} CPU-s "
+        f"(built once in {built:.1f})",
+        flush=True,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--codes", type=int, default=1_000_000)
     parser.add_argument("--ten-million", action="store_true")
     parser.add_argument("--sharded", type=int, default=0)
+    parser.add_argument("--crops", action="store_true", help="only the stored index of windows")
     arguments = parser.parse_args()
+    for stored in (5_000, 50_000) if arguments.crops else ():
+        measure_crops(stored, 500)
+    if arguments.crops:
+        return
     faiss.omp_set_num_threads(1)
     for words, distance in ((1, 8), (4, 31)):
         near_pairs(codes_of(2000, words), distance)  # compiles

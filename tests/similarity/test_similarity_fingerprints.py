@@ -111,3 +111,10 @@ def test_hashes_for_exchange_are_those_of_imagehash_and_pdqhash() -> None:
     assert exchange_hash(rgb, "dhash").hex() == str(imagehash.dhash(image))
     assert exchange_hash(rgb, "whash").hex() == str(imagehash.whash(image))
     assert np.array_equal(_bits(exchange_hash(rgb, "pdq")), pdqhash.compute(rgb)[0])
+
+
+@pytest.mark.parametrize("side", [28, 200, 300])
+def test_a_view_of_pixels_has_the_fingerprint_of_its_copy(side: int) -> None:
+    rgb = np.random.default_rng(side).integers(0, 256, (side + 2, side + 2, 3), dtype=np.uint8)
+    for view in (rgb[1:-1, 1:-1], rgb[:, ::-1], rgb.transpose(1, 0, 2)):
+        assert fingerprint(view) == fingerprint(view.copy())
