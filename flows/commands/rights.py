@@ -9,8 +9,16 @@ import pandas as pd
 from flows.commands.given import validated
 from pipeline.catalog.assets import read_fingerprints, read_inventories, read_inventory
 from pipeline.catalog.database import open_catalog
-from pipeline.catalog.ledger import ConsentEvent, append_events, event_with_id, ledger_head, read_event_table
+from pipeline.catalog.ledger import (
+    ConsentEvent,
+    append_events,
+    event_with_id,
+    ledger_head,
+    read_event_table,
+    read_events_about,
+)
 from pipeline.catalog.records import dataset_licences
+from pipeline.core.digests import json_digest
 from pipeline.core.errors import ImprimaturError
 from pipeline.core.moments import now, parse_moment
 from pipeline.core.settings import ConsentFile, DuplicateSettings, Use, WorkSettings, load_mapping
@@ -57,8 +65,11 @@ def resolve_event(workspace: Workspace, identifier: str, note: str, evidence: st
             f"the ledger has {'no' if event is None else 'a readable'} event {identifier!r}",
             "name an unreadable one, as consent import or audit explain does; a readable one is answered by another",
         )
+    about = read_events_about(catalog, [identifier], moment)
+    if any((said.subject_type, said.subject_id, said.actor) == (EVENT, identifier, "") for said in about):
+        return {"event_id": identifier, "resolved": False}
     resolving = ConsentEvent(
-        event_id=f"{identifier}#read",
+        event_id="R-" + json_digest({"event_id": identifier, "recorded_at": moment})[:16],
         recorded_at=moment,
         effective_from=moment,
         effective_until="",
@@ -73,8 +84,8 @@ def resolve_event(workspace: Workspace, identifier: str, note: str, evidence: st
         evidence=evidence,
         note=note,
     )
-    appended = append_events(catalog, [resolving])
-    return {"event_id": identifier, "resolved": bool(appended.imported)}
+    append_events(catalog, [resolving])
+    return {"event_id": identifier, "resolved": True}
 
 
 def parse_purpose(text: str) -> Purpose:

@@ -30,16 +30,13 @@ def unresolved(table: pa.Table, registrars: Sequence[str]) -> pa.Table:
     kinds = table["subject_type"]
     if not any(EVENT in chunk.dictionary.to_pylist() for chunk in kinds.chunks):
         return table
-    subjects, *columns = (table[name].cast(pa.string()) for name in ("subject_id", "subject_type", "action", "actor"))
-    rows = zip(subjects.to_pylist(), *(column.to_pylist() for column in columns), strict=True)
     recording = {"", *map(same, registrars)}
-    read = {
-        subject
-        for subject, kind, action, actor in rows
-        if (kind, action) == (EVENT, "expire") and same(actor) in recording
-    }
-    named = pc.is_in(table["event_id"], value_set=pa.array(sorted(read), pa.string()))
-    return table.filter(pc.invert(pc.and_(named, pc.equal(columns[1], "unreadable"))))
+    said = table.filter(pc.equal(kinds.cast(pa.string()), EVENT)).to_pylist()
+    read = sorted(
+        {row["subject_id"] for row in said if row["action"] == "expire" and same(row["actor"]) in recording}
+    )
+    named = pc.is_in(table["event_id"], value_set=pa.array(read, pa.string()))
+    return table.filter(pc.invert(pc.and_(named, pc.equal(table["action"].cast(pa.string()), "unreadable"))))
 
 
 class Chronicle:
