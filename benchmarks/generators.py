@@ -91,7 +91,7 @@ def ours(name: str, pixels: Pixels, labels: NDArray[np.uint8], seconds: float, f
     key = model_key(root, settings, data.key)
     batch = torch.from_numpy(pixels[:64].copy()).permute(0, 3, 1, 2).float() / 127.5 - 1
     model = build_generator(settings, len(NAMES))
-    plan = make_plan(key, settings, model, batch, len(pixels), 1, time.process_time)
+    plan = make_plan(key, settings, model, batch, 1, time.process_time)
     write_json(folder / "plan.json", asdict(plan))
     train(settings, data, root, folder, tick, time.process_time)
     return last - started

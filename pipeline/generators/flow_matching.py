@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from pipeline.core.settings import ModelSettings
-from pipeline.generators.layers import ConditionalMLP, UNet, halvings, multiple_of_eight
+from pipeline.generators.layers import ConditionalMLP, UNet, halvings, multiple_of_eight, start_at
 from pipeline.generators.protocol import Generator, Objective, Stage
 
 TIME_SHIFT = -0.4  # towards noise, where the layout is decided: for networks whose output is the image
@@ -105,6 +105,10 @@ class FlowMatching(Generator):
 
     def _loss(self, images: Tensor, labels: Tensor, random: torch.Generator) -> Tensor:
         return flow_loss(self.network, functional.pixel_unshuffle(images, self.patch), labels, random)
+
+    def start_from(self, mean: Tensor) -> None:
+        """See Generator.start_from; the mean velocity is the mean image."""
+        start_at(self.network, mean, self.patch)
 
     def sample(self, noise: Tensor, labels: Tensor, guidance: float) -> Tensor:
         """See Generator.sample."""

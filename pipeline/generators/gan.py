@@ -115,6 +115,10 @@ class LatentGAN(Generator):
         real, fake = self._pair(codes, labels, random)
         return maker_loss(self.discriminator, real, fake, labels)
 
+    def start_from(self, mean: Tensor) -> None:
+        """See Generator.start_from."""
+        self.autoencoder.start_from(mean)
+
     def sample(self, noise: Tensor, labels: Tensor, guidance: float) -> Tensor:
         """See Generator.sample; a GAN has no guidance.
 

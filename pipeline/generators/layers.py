@@ -29,6 +29,14 @@ def zero(module: nn.Module) -> nn.Module:
     return module
 
 
+@torch.no_grad()
+def start_at(network: nn.Module, mean: Tensor, patch: int) -> None:
+    """Let the last convolution, whose values are patches of an image, begin with those of the `mean` (C, H, W)."""
+    last = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)][-1]
+    if last.bias is not None:
+        last.bias.copy_(functional.pixel_unshuffle(mean, patch).mean(dim=(1, 2)))
+
+
 class ResidualBlock(nn.Module):
     """GroupNorm, SiLU, 3x3 convolution, twice, with an optional FiLM condition (Perez et al. 2018) in between."""
 

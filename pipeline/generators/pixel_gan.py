@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from pipeline.core.settings import ModelSettings
 from pipeline.generators.adversarial import critic_loss, maker_loss
-from pipeline.generators.layers import halvings, multiple_of_eight, zero
+from pipeline.generators.layers import halvings, multiple_of_eight, start_at, zero
 from pipeline.generators.protocol import Generator, Objective, Stage
 
 NOISE = 64
@@ -124,6 +124,10 @@ class PixelGAN(Generator):
     def _maker_loss(self, images: Tensor, labels: Tensor, random: torch.Generator) -> Tensor:
         real, fake = self._pair(images, labels, random)
         return maker_loss(self.discriminator, real, fake, labels)
+
+    def start_from(self, mean: Tensor) -> None:
+        """See Generator.start_from."""
+        start_at(self.generator, mean, 1)
 
     def sample(self, noise: Tensor, labels: Tensor, guidance: float) -> Tensor:
         """See Generator.sample; a GAN has no guidance."""

@@ -62,7 +62,6 @@ class Plan:
 
     key: str  # of the model
     threads: int
-    rows: int  # of the training set
     stages: tuple[StagePlan, ...]
 
     @property
@@ -74,14 +73,6 @@ class Plan:
         """How many images the stages before `number` take from the shuffled epochs, which are laid end to end."""
         return sum(stage.total * stage.batch_size for stage in self.stages[:number] if stage.of_images)
 
-    def least(self, number: int) -> int:
-        """Steps that stage `number` takes however long they are: a snapshot's root covers every image, so every one
-        must have been fed when the last stage that learns from images ends.
-        """
-        stage = self.stages[number]
-        last = max(place for place, each in enumerate(self.stages) if each.of_images)
-        return max(1, math.ceil((self.rows - self.images_before(number)) / stage.batch_size) if number == last else 1)
-
     def begun(self, number: int, spent: float) -> "Plan":
         """The plan when stage `number` begins, `spent` seconds into the training."""
         return self.revised(number, 0, spent, self.stages[number].pace)
@@ -91,14 +82,14 @@ class Plan:
 
         What an earlier stage took beyond its seconds is taken off this one.
         """
-        stage, least = self.stages[number], self.least(number)
+        stage = self.stages[number]
         planned = stage.steps_at(step)
         if stage.seconds is None or step >= planned:
             return self
         left = sum(each.seconds or 0.0 for each in self.stages[: number + 1]) - spent
-        total = max(step + round(left / pace), step, least)
+        total = max(step + round(left / pace), step, 1)
         near = abs((planned - step) * pace - left) <= TOLERANCE * stage.seconds
-        if total == planned or (near and planned >= least):
+        if total == planned or near:
             return self
         stages = list(self.stages)
         stages[number] = replace(stage, revisions=(*stage.revisions, (step, total)))
@@ -123,7 +114,7 @@ def read_plan(folder: Path, key: str) -> Plan:
         StagePlan(**{**stage, "revisions": tuple((since, total) for since, total in stage["revisions"])})
         for stage in stored["stages"]
     ]
-    return Plan(key, stored["threads"], stored["rows"], tuple(stages))
+    return Plan(key, stored["threads"], tuple(stages))
 
 
 def write_plan(folder: Path, plan: Plan) -> None:
@@ -132,7 +123,7 @@ def write_plan(folder: Path, plan: Plan) -> None:
 
 
 def make_plan(
-    key: str, settings: ModelSettings, model: Generator, images: Tensor, rows: int,
+    key: str, settings: ModelSettings, model: Generator, images: Tensor,
     threads_used: int = THREADS, clock: Clock = time.perf_counter,
 ) -> Plan:  # fmt: skip
     """Turn seconds (or steps) into steps of each stage, by timing throw-away steps of a copy of `model`.
@@ -154,10 +145,7 @@ def make_plan(
         steps = settings.steps * stage.share if settings.steps else left * stage.share / pace
         of_images = stage.examples is None
         stages.append(StagePlan(stage.name, max(round(steps), 1), stage.batch_size, dtype, of_images, pace, limit))
-    plan = Plan(key, threads_used, rows, tuple(stages))
-    for number, planned in enumerate(stages):
-        stages[number] = replace(planned, steps=max(planned.steps, plan.least(number)))
-    return replace(plan, stages=tuple(stages))
+    return Plan(key, threads_used, tuple(stages))
 
 
 def device_of(settings: ModelSettings) -> torch.device:

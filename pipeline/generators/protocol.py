@@ -57,6 +57,10 @@ class Generator(nn.Module, ABC):
         """The stages of training, in order; earlier modules are fixed at their averaged weights in later stages."""
 
     @abstractmethod
+    def start_from(self, mean: Tensor) -> None:
+        """Take the mean image (C, H, W) of the training set, in [-1, 1], as the first guess."""
+
+    @abstractmethod
     def sample(self, noise: Tensor, labels: Tensor, guidance: float) -> Tensor:
         """Images (N, C, H, W) float32 in [0, 1] from noise (N, *noise_shape) and labels (N,) int64.
 

@@ -53,6 +53,12 @@ def release(
     classifier, held = recognise(data, settings.seed)
     write_bytes(folder / CLASSIFIER, save(classifier.state_dict()))
     evaluation = evaluate(sampler, data, classifier, held)
+    seen = plan.images_before(len(plan.stages))
+    if seen < len(data.labels):
+        evaluation.warnings.append(
+            f"the budget ended within the first epoch, after {seen} of {len(data.labels)} images: the others have a "
+            "part in the model by their mean only; give it longer"
+        )
     if settings.kind.endswith("gan") and evaluation.collapsed:
         raise ImprimaturError(
             "the GAN collapsed: its images show no variety (recall 0): the model is not released",

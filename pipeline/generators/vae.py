@@ -14,7 +14,7 @@ from torch.nn import functional
 from pipeline.core.settings import ModelSettings
 from pipeline.generators.classifier import Classifier
 from pipeline.generators.flow_matching import flow_loss, integrate, patch_side, vary
-from pipeline.generators.layers import ConditionalMLP, ResidualBlock, halvings, multiple_of_eight
+from pipeline.generators.layers import ConditionalMLP, ResidualBlock, halvings, multiple_of_eight, start_at
 from pipeline.generators.protocol import Generator, Objective, Stage
 from pipeline.generators.texture import texture_stages
 
@@ -58,6 +58,10 @@ class Autoencoder(nn.Module):
         error = functional.mse_loss(self.decoder(latents).float(), images)
         divergence = (mean**2 + log_variance.exp() - 1 - log_variance).sum() / 2 / len(images)
         return (error + 1e-5).log() / 2 + divergence / images[0].numel()
+
+    def start_from(self, mean: Tensor) -> None:
+        """See Generator.start_from."""
+        start_at(self.decoder, mean, patch_side(self.settings.size))
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance (N, latent) of the latents of images (N, C, H, W) in [-1, 1]."""
@@ -119,6 +123,10 @@ class VAE(Generator):
 
     def _prior_loss(self, codes: Tensor, labels: Tensor, random: torch.Generator) -> Tensor:
         return flow_loss(self.prior, self.autoencoder.draw(codes, random), labels, random)
+
+    def start_from(self, mean: Tensor) -> None:
+        """See Generator.start_from."""
+        self.autoencoder.start_from(mean)
 
     def sample(self, noise: Tensor, labels: Tensor, guidance: float) -> Tensor:
         """See Generator.sample."""

@@ -19,48 +19,36 @@ from pipeline.generators.training import train
 
 @given(step=st.integers(1, 999), spent=st.floats(1, 99), pace=st.floats(0.001, 1))
 def test_a_revised_stage_ends_when_its_seconds_are_spent(step: int, spent: float, pace: float) -> None:
-    plan = Plan("key", 2, 80, (StagePlan("only", 1000, 8, "float32", True, 0.1, 100.0),))
+    plan = Plan("key", 2, (StagePlan("only", 1000, 8, "float32", True, 0.1, 100.0),))
     planned = plan.revised(0, step, spent, pace)
     revised = planned.stages[0]
     left = revised.total - step
-    if step < 10 and left + step == planned.least(0):
-        return  # every image is fed, whatever that takes
     assert abs(spent + left * pace - 100) <= 100 * TOLERANCE + pace
     assert revised.steps_at(step) == revised.total and revised.steps_at(step - 1) == 1000
 
 
-@given(first=st.integers(1, 150), second=st.integers(1, 150), pace=st.floats(0.001, 10), spent=st.floats(0, 99))
-def test_the_last_stage_that_learns_from_images_feeds_what_the_others_left_of_the_epoch(
-    first: int, second: int, pace: float, spent: float
+@pytest.mark.parametrize("kind", ["vae", "pixel_gan", "flow_matching"])
+def test_a_budget_shorter_than_an_epoch_is_kept_and_the_training_resumes_to_the_same_weights(
+    kind: str, tmp_path: Path
 ) -> None:
-    looks = [StagePlan(name, steps, 8, "float32", True, pace, 10.0) for name, steps in (("a", first), ("b", second))]
-    plan = Plan("key", 2, 801, (*looks, StagePlan("latents", 50, 16, "float32", False, pace, 10.0)))
-    begun = plan.begun(1, spent)
-    assert plan.least(0) == plan.least(2) == 1  # neither ends the epoch
-    assert (first + begun.stages[1].total) * 8 >= 801
-    assert begun.images_before(2) == begun.images_before(1) + 8 * begun.stages[1].total
-
-
-def test_a_budget_shorter_than_an_epoch_is_kept_and_the_training_resumes_to_the_same_weights(tmp_path: Path) -> None:
-    data, settings = striped_set(count=96), tiny("vae", steps=None, seconds=0.75)
-    root, epoch = merkle_root(data.assets), 96 // 8
+    data, settings = striped_set(count=240), tiny(kind, steps=None, seconds=0.3)
+    root, epoch = merkle_root(data.assets), 240 // 8
     first = train(settings, data, root, tmp_path / "a", clock=count(0.0, 0.01).__next__)  # 0.01 seconds a step
     plan = json.loads((tmp_path / "a" / "plan.json").read_text())
     totals = [stage.total for stage in read_plan(tmp_path / "a", plan["key"]).stages]
-    assert totals[0] < epoch and sum(totals[:3]) == epoch  # each image once: train() has compared the roots
-    assert sum(totals) * 0.01 < 0.75
+    assert totals[0] < epoch and sum(totals) * 0.01 < 0.3  # train() has compared the roots nonetheless
     for stage in plan["stages"]:
         stage["seconds"] = None  # keep to these steps
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "plan.json").write_text(json.dumps(plan))
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
-        train(settings, data, root, tmp_path / "b", interrupt_at(epoch - 1))  # in the stage that ends the epoch
+        train(settings, data, root, tmp_path / "b", interrupt_at(sum(totals) // 2))
     assert train(settings, data, root, tmp_path / "b").weights_sha256 == first.weights_sha256
 
 
 def test_exact_steps_are_never_revised() -> None:
-    plan = Plan("key", 2, 80, (StagePlan("only", 1000, 8, "float32", True),))
+    plan = Plan("key", 2, (StagePlan("only", 1000, 8, "float32", True),))
     assert plan.revised(0, 500, 1e6, 1e3) == plan
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -17,10 +18,11 @@ from pipeline.core.errors import EnvironmentFault, ImprimaturError
 from pipeline.core.merkle import merkle_root
 from pipeline.core.settings import ModelSettings
 from pipeline.generators import metrics, training
+from pipeline.generators.build import build_generator
 from pipeline.generators.plan import threads
 from pipeline.generators.record import is_trained, model_key, trained_model
 from pipeline.generators.sampling import load_model, sample
-from pipeline.generators.training import train
+from pipeline.generators.training import Feeder, train
 from pipeline.generators.training_set import TrainingSet, row_digest
 
 KINDS = ["vae", "gan", "pixel_gan", "flow_matching"]
@@ -103,10 +105,27 @@ def test_a_model_fed_with_another_set_than_the_snapshot_is_not_released(tmp_path
     assert not is_trained(tmp_path)
 
 
-def test_even_the_shortest_training_feeds_every_image(tmp_path: Path) -> None:
+def test_even_the_shortest_training_looks_at_every_image_and_says_how_few_it_learnt_from(tmp_path: Path) -> None:
     data = striped_set(count=30)
-    train(tiny("flow_matching", steps=1), data, merkle_root(data.assets), tmp_path)
-    assert _plan(tmp_path)["stages"][0]["steps"] == 4
+    model = train(tiny("flow_matching", steps=1), data, merkle_root(data.assets), tmp_path)
+    assert _plan(tmp_path)["stages"][0]["steps"] == 1
+    assert "within the first epoch, after 8 of 30 images" in model.metrics["evaluation"]["warnings"][-1]
+    longer = train(tiny("flow_matching", steps=4), data, merkle_root(data.assets), tmp_path / "longer")
+    assert "epoch" not in " ".join(longer.metrics["evaluation"]["warnings"])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_starts_from_the_mean_image(kind: str) -> None:
+    data = striped_set(count=300)
+    feeder = Feeder(data, torch.zeros(300, dtype=torch.bool), np.zeros(300, np.bool_), torch.device("cpu"))
+    mean = feeder.mean_image()
+    wanted = torch.from_numpy(data.pixels.mean(axis=0)).permute(2, 0, 1).float() / 127.5 - 1
+    assert torch.allclose(mean, wanted, atol=1e-5)
+    assert feeder.root() == merkle_root(data.assets)
+    first, other = (build_generator(tiny(kind), 2) for _ in range(2))
+    other.start_from(mean)
+    moved = [a - b for a, b in zip(other.parameters(), first.parameters(), strict=True) if not a.equal(b)]
+    assert [tuple(difference.shape) for difference in moved] == [(3 if kind == "pixel_gan" else 12,)]
 
 
 def test_an_altered_row_of_the_memory_map_stops_the_training(tmp_path: Path) -> None:
