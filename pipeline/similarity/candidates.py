@@ -3,6 +3,9 @@
 Codes are those of a perceptual hash (the low corner of the DCT-II against its median), taken from the thumbnail: of
 its eight positions by changing signs and places of coefficients, and of the whole and 32 windows that leave out
 a twentieth or a tenth of the sides. A picture that was cropped by up to a tenth is like one of the windows.
+
+The hash of a figure that is its own mirror image, on plain ground, is half noise: as many coefficients lie at the
+median. Such pictures are looked up by which parts are brighter than the mean, too.
 """
 
 from collections.abc import Iterator
@@ -13,13 +16,19 @@ from numpy.typing import NDArray
 from pipeline.catalog.tables import THUMBNAIL_SIDE as SIDE
 from pipeline.similarity.bands import Codes
 from pipeline.similarity.join import near_blocks_between, near_pairs_between
-from pipeline.similarity.looks import WHOLE, Candidates, Pixels
+from pipeline.similarity.looks import WHOLE, Candidates, Pixels, turned
 
 Rows = NDArray[np.int64]
 TURNS = 8
 _CODE_SIDE = 16  # 256 bits
 _COARSE_SIDE = 8  # 64 bits: bears that the window is not the very part
 COARSE_DISTANCE, WINDOW_DISTANCE = 6, 54  # bits of the two codes between a part and a window
+_STEADY = 0.2 * SIDE**2  # a coefficient nearer to the median (a wave of 0.2 levels) has a bit of noise
+_UNSTEADY = 104  # of 256 bits: with more of noise the hash of a copy may be too far away
+_BRIGHT_DISTANCE = 8  # bits of 256
+_SCATTERED = np.random.default_rng(0).permutation(
+    _CODE_SIDE**2
+)  # a band of neighbouring parts would tell little apart
 _CHUNK = 1024
 _LUMINANCE = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 _TWENTIETH = [(top, left, 0.95, 0.95) for top in (0, 0.025, 0.05) for left in (0, 0.025, 0.05)]
@@ -35,6 +44,22 @@ def turned_candidates(pictures: Pixels, wholes: Rows, parts: Rows, distance: int
     for turn in range(1, TURNS):
         pairs, _ = near_pairs_between(_packed(_position(low, turn)), stored, distance)
         found.append(np.column_stack([wholes[pairs[:, 0]], parts[pairs[:, 1]], np.full(len(pairs), turn)]))
+    rows = np.concatenate(found)
+    rows = rows[rows[:, 0] != rows[:, 1]]
+    return Candidates(rows[:, 0], rows[:, 1], rows[:, 2], np.tile(WHOLE, (len(rows), 1)))
+
+
+def unsteady_candidates(pictures: Pixels, some: Rows, others: Rows) -> Candidates:
+    """Pairs (row of `some` with a hash of noise, row of `others`), alike in what is bright, however turned."""
+    low = _coefficients(pictures[some]).reshape(len(some), _CODE_SIDE**2)
+    apart = np.abs(low - np.median(low, axis=1, keepdims=True)) if len(low) else low
+    some = some[(apart < _STEADY).sum(axis=1) > _UNSTEADY]
+    stored = _bright(pictures[others])
+    found = [np.empty((0, 3), np.int64)]
+    for turn in range(TURNS):
+        codes = _bright(turned(pictures[some], turn))
+        for pairs in near_blocks_between(codes, stored, _BRIGHT_DISTANCE):
+            found.append(np.column_stack([some[pairs[:, 0]], others[pairs[:, 1]], np.full(len(pairs), turn)]))
     rows = np.concatenate(found)
     rows = rows[rows[:, 0] != rows[:, 1]]
     return Candidates(rows[:, 0], rows[:, 1], rows[:, 2], np.tile(WHOLE, (len(rows), 1)))
@@ -81,7 +106,7 @@ def window_codes(pictures: Pixels) -> tuple[Codes, Codes]:
     return coarse, fine
 
 
-def _luminance(pictures: Pixels) -> Iterator[NDArray[np.float32]]:
+def _luminance(pictures: NDArray[np.generic]) -> Iterator[NDArray[np.float32]]:
     for start in range(0, len(pictures), _CHUNK):
         yield pictures[start : start + _CHUNK].astype(np.float32) @ _LUMINANCE
 
@@ -96,6 +121,20 @@ def _transform(start: float, length: float) -> NDArray[np.float32]:
     samples[np.arange(SIDE), before + 1] = places - before
     low: NDArray[np.float32] = (cosines @ samples).astype(np.float32)
     return low
+
+
+def _bright(pictures: NDArray[np.generic]) -> Codes:
+    """Which of 16 x 16 parts are brighter than the mean, as words (N, 4)."""
+    bits = []
+    for grey in _luminance(pictures):
+        parts = grey.reshape(len(grey), _CODE_SIDE, SIDE // _CODE_SIDE, _CODE_SIDE, SIDE // _CODE_SIDE).mean(
+            axis=(2, 4)
+        )
+        flat = parts.reshape(len(grey), _CODE_SIDE**2)[:, _SCATTERED]
+        bits.append(flat > flat.mean(axis=1, keepdims=True))
+    packed = np.packbits(np.concatenate(bits), axis=1) if bits else np.empty((0, _CODE_SIDE**2 // 8), np.uint8)
+    words: Codes = np.ascontiguousarray(packed).view(">u8").astype(np.uint64)
+    return words
 
 
 def _position(low: NDArray[np.float32], turn: int) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.settings import DuplicateSettings
-from pipeline.similarity.candidates import Rows, cropped_candidates, turned_candidates
+from pipeline.similarity.candidates import Rows, cropped_candidates, turned_candidates, unsteady_candidates
 from pipeline.similarity.fingerprints import hash_words
 from pipeline.similarity.join import Join, near_pairs, near_pairs_between
 from pipeline.similarity.looks import WHOLE, Candidates, Looked, Pixels, look, upright
@@ -90,6 +90,8 @@ def find_copies(prints: Prints, settings: DuplicateSettings, join: Join = near_p
     turned = turned_candidates(prints.thumbnails, kept, kept, settings.distance)
     _take(copies, prints, settings, turned.where(turned.whole < turned.part))
     kept = lone[copies.kept[lone] == lone]
+    _take(copies, prints, settings, unsteady_candidates(prints.thumbnails, kept, kept))
+    kept = lone[copies.kept[lone] == lone]
     _take(copies, prints, settings, cropped_candidates(prints.thumbnails, kept, kept))
     for row in np.flatnonzero(first != rows).tolist():  # twins follow the first of them
         twin = int(first[row])
@@ -113,6 +115,8 @@ def like_any(prints: Prints, some: Rows, others: Rows, settings: DuplicateSettin
     for candidates in (
         upright(some[pairs[:, 0]], others[pairs[:, 1]]),
         turned_candidates(pictures, some, others, settings.distance),
+        unsteady_candidates(pictures, some, others),
+        unsteady_candidates(pictures, others, some),
         cropped_candidates(pictures, some, others),
         cropped_candidates(pictures, others, some),
     ):

@@ -136,6 +136,30 @@ def test_turned_and_mirrored_copies_join_their_original(turn: str) -> None:
     assert len(set(groups) - {-1}) == joined
 
 
+def _emblem(seed: int) -> Image.Image:
+    """A white figure on black, its own mirror image but for rounding: half of its coefficients are nearly 0."""
+    rng = np.random.default_rng(seed)
+    image = Image.new("L", (512, 512))
+    draw = ImageDraw.Draw(image)
+    for _ in range(4):
+        x, y, width, height = rng.integers(60, 200, 4).tolist()
+        for left, right in ((x, x + width), (511 - x - width, 511 - x)):
+            draw.ellipse((left, 2 * y - 60, right, 2 * y - 60 + height), fill=255)
+    grey = np.asarray(image.resize((64, 64), Image.Resampling.LANCZOS), dtype=np.int16)
+    rounded = np.clip(grey + rng.integers(-1, 2, grey.shape), 0, 255)
+    return Image.fromarray(rounded.astype(np.uint8)).convert("RGB")
+
+
+def test_copies_of_mirrored_figures_join_their_original_although_their_hashes_are_noise() -> None:
+    originals = [_emblem(seed) for seed in range(20)]
+    copies = [_jpeg(image, 40) for image in originals]
+    hashes = [[fingerprint(np.asarray(image)).phash for image in images] for images in (originals, copies)]
+    apart = [(int.from_bytes(a) ^ int.from_bytes(b)).bit_count() for a, b in zip(*hashes, strict=True)]
+    assert min(apart) > DuplicateSettings().distance
+    groups = _groups(originals + copies)
+    assert [groups[row] for row in range(20)] == [groups[row + 20] for row in range(20)] == list(range(20))
+
+
 @pytest.mark.parametrize("cut", [(0, 0, 4, 4), (5, 0, 0, 5), (2, 2, 2, 2), (9, 3, 0, 6), (0, 0, 0, 9)])
 def test_crops_of_up_to_a_tenth_join_their_original(cut: tuple[int, int, int, int]) -> None:
     originals = [_scene(seed).resize((192, 192)) for seed in range(20)]
