@@ -106,6 +106,23 @@ def default_table(name: str, originals: list[Image.Image], negatives: Prints, se
     )
 
 
+def small_table(name: str, images: list[Image.Image], seed: int) -> None:
+    """Recall of compressed copies of small pictures: an encoder's blocks are then large parts of them."""
+    lossy = [label for label in CHANGES if label.startswith(("JPEG", "WebP"))]
+    print(f"\n{name}, {len(images)} pictures\n\n| side | " + " | ".join(lossy) + " |\n|---|" + "---:|" * len(lossy))
+    for side in (32, 48, 64, 96, 128):
+        originals = [image.resize((side, side), Image.Resampling.LANCZOS) for image in images]
+        first = prints_of(originals)
+        cells = []
+        for label in lossy:
+            copies = [
+                CHANGES[label](image, np.random.default_rng([seed, row])) for row, image in enumerate(originals)
+            ]
+            kept = find_copies(joined(first, prints_of(copies)), DuplicateSettings()).kept
+            cells.append(f"{(kept[len(images) :] == kept[: len(images)]).mean():.1%}")
+        print(f"| {side} | " + " | ".join(cells) + " |", flush=True)
+
+
 def _twins(prints: Prints) -> int:
     return len(prints.pixels) - len(set(prints.pixels))
 
@@ -118,6 +135,12 @@ def real(folder: Path, limit: int) -> list[Image.Image]:
         image = Image.open(path).convert("RGBA")
         shown.append(Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB"))
     return shown
+
+
+def middle(image: Image.Image) -> Image.Image:
+    """The 128 x 128 pixels in the middle."""
+    left, top = image.width // 2 - 64, image.height // 2 - 64
+    return image.crop((left, top, left + 128, top + 128))
 
 
 def main() -> None:
@@ -134,10 +157,13 @@ def main() -> None:
         hash_table(originals, hard, arguments.seed)
     negatives = joined(*(prints_of(kind) for kind in hard))
     default_table("drawn pictures", originals, negatives, arguments.seed)
+    small_table("scenes", list(pictures(ORIGINALS["scene"], count, arguments.seed)), arguments.seed)
     mirror = os.environ.get("IMPRIMATUR_MIRROR")
     for name in ["bccd-blood-cells", "game-icons", "crawl-tiles"] if mirror else []:
         images = real(Path(str(mirror)) / name, 2 * arguments.originals)
         default_table(name, images[::2], prints_of(images[1::2]), arguments.seed)
+        if name == "bccd-blood-cells":
+            small_table("128 x 128 pixels of blood cells", [middle(image) for image in images], arguments.seed)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 A mean difference cannot tell: two playing cards of 64x64 pixels that differ in their suit alone are 1.4 grey levels
 apart, a JPEG copy of either 2 to 4. A copy spreads its difference; another detail concentrates it. So the *largest
-local* difference decides: of luminance averaged over 3x3 thumbnail pixels, of chroma over 6x6, since JPEG halves
-its resolution (ITU-T T.871 YCbCr). Exposure and blur are taken out first, one for the whole picture and
+local* difference decides: of luminance averaged over 3x3 thumbnail pixels, of chroma over 6x6 and 12x12, since JPEG
+halves its resolution (ITU-T T.871 YCbCr). Exposure and blur are taken out first, one for the whole picture and
 never by channel: a recoloured picture is another picture. Where one of the two is grey, luminance alone decides, more
-strictly. The arithmetic is in aligned.py and differences.py.
+strictly. The arithmetic is in aligned.py.
 """
 
 from dataclasses import dataclass

@@ -136,6 +136,20 @@ def test_turned_and_mirrored_copies_join_their_original(turn: str) -> None:
     assert len(set(groups) - {-1}) == joined
 
 
+@pytest.mark.parametrize("side", [64, 96])
+def test_recompressed_copies_of_small_colour_pictures_join_their_original(side: int) -> None:
+    originals = [_scene(seed).resize((side, side)) for seed in range(20)]
+    groups = _groups(originals + [_jpeg(image, 50) for image in originals])
+    assert sum(groups[row] == groups[row + 20] != -1 for row in range(20)) >= 18
+
+
+def test_recompressed_copies_of_pictures_of_few_tones_join_their_original() -> None:
+    grey = Image.new("RGB", (96, 96), (150, 140, 160))
+    originals = [Image.blend(grey, _scene(seed), 0.25) for seed in range(20)]
+    groups = _groups(originals + [_jpeg(image, 50) for image in originals])
+    assert sum(groups[row] == groups[row + 20] != -1 for row in range(20)) >= 19
+
+
 def _emblem(seed: int) -> Image.Image:
     """A white figure on black, its own mirror image but for rounding: half of its coefficients are nearly 0."""
     rng = np.random.default_rng(seed)
