@@ -69,7 +69,7 @@ SHOWN = {
     "gan": "our GAN over latents",
     "flow_matching": "our flow matching",
 }
-GUIDANCE = {"vae": 1.2, "gan": 1.0, "flow_matching": 1.5}
+GUIDANCE = {"vae": 1.2, "gan": 1.0, "flow_matching": 2.0}
 
 
 def ours(name: str, pixels: Pixels, labels: NDArray[np.uint8], seconds: float, folder: Path) -> float:

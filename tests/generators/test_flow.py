@@ -31,6 +31,18 @@ def test_the_midpoint_rule_comes_nearer_in_as_many_steps(velocity: bool) -> None
     assert midpoint < euler
 
 
+def test_guidance_works_in_the_middle_of_the_way_alone() -> None:
+    noise, labels = torch.randn(8, 6, generator=torch.Generator().manual_seed(1)), torch.arange(8) % 3
+
+    def ends(guidance: float, *guided: float) -> torch.Tensor:
+        return integrate(network(), noise, labels, guidance, 10, guided=guided)
+
+    assert torch.equal(ends(3.0, 0.45, 0.5), ends(1.0, 0.0, 1.0))  # no step begins there
+    assert torch.equal(ends(3.0, 0.0, 1.0), integrate(network(), noise, labels, 3.0, 10))
+    always, middle, never = ends(3.0, 0.0, 1.0), ends(3.0, 0.2, 0.7), ends(1.0, 0.2, 0.7)
+    assert 0 < (middle - never).norm() < (always - never).norm()
+
+
 @pytest.mark.parametrize("velocity", [False, True])
 def test_a_variation_of_full_strength_is_an_image_from_noise_alone(velocity: bool) -> None:
     noise, labels = torch.randn(8, 6, generator=torch.Generator().manual_seed(1)), torch.zeros(8, dtype=torch.int64)
