@@ -17,7 +17,7 @@ from pipeline.generators.protocol import Generator, Objective, Stage
 TIME_SHIFT = -0.4  # towards noise, where the layout is decided: for networks whose output is the image
 VALUES = 8  # a network may carry noise through that has an eighth of its width's values
 ALWAYS = (0.0, 1.0)
-MIDDLE = (0.2, 0.7)  # of the way: guided before, images crowd together; guided after, their tones grow too strong
+MIDDLE = (0.2, 0.7)  # of the way: guided before, images lose variety; after, it is of little use
 LABEL_DROPOUT = 0.1  # share of training examples shown without their class, for guidance
 
 
