@@ -80,8 +80,9 @@ def raise_failures(results: Iterable[Result | Failure]) -> list[Result]:
         else:
             done.append(result)
     if failed:
+        named = {name: value for name, value in failed[0].job.items() if isinstance(value, str | int)}
         raise ImprimaturError(
-            f"{len(failed)} shard(s) failed on {ATTEMPTS} attempts; the first: {failed[0].error} in {failed[0].job}",
+            f"{len(failed)} shard(s) failed on {ATTEMPTS} attempts; the first: {failed[0].error} in {named}",
             "mend the cause and run the same command again; finished shards are kept",
         )
     return done
