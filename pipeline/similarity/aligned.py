@@ -337,5 +337,5 @@ def look_all(pictures, wholes, parts, turns, windows, differences, limits):  # t
             differences[pair] = nearest
         else:
             differences[pair] = _largest_difference(x, y, freedom, 0, terms, rest, sums)
-        if one != other or turns[pair]:
+        if one != other or (turns[pair] and window[2] == 1 and window[3] == 1):
             limits[pair] /= _STRICT

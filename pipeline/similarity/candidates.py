@@ -19,7 +19,7 @@ from pipeline.similarity.join import near_blocks_between, near_pairs_between
 from pipeline.similarity.looks import WHOLE, Candidates, Pixels, turned
 
 Rows = NDArray[np.int64]
-TURNS = 8
+TURNS, MIRRORED = 8, 4  # positions, and the mirrored one, see looks.turned
 _CODE_SIDE = 16  # 256 bits
 _COARSE_SIDE = 8  # 64 bits: bears that the window is not the very part
 COARSE_DISTANCE, WINDOW_DISTANCE = 6, 54  # bits of the two codes between a part and a window
@@ -66,29 +66,29 @@ def unsteady_candidates(pictures: Pixels, some: Rows, others: Rows) -> Candidate
 
 
 def cropped_candidates(pictures: Pixels, wholes: Rows, parts: Rows) -> Candidates:
-    """Pairs (row of `wholes`, row of `parts`) of which the second looks like a window of the first."""
-    coarse, fine = (codes.reshape(-1, codes.shape[-1]) for codes in window_codes(pictures[wholes]))
+    """Pairs (row of `wholes`, row of `parts`) of which the second looks like a window of the first, or mirrored."""
     low = _coefficients(pictures[parts])
-    own = _packed(low)
-    found = [np.empty((0, 2), np.int64)]
-    for pairs in near_blocks_between(_packed(low[:, :_COARSE_SIDE, :_COARSE_SIDE]), coarse, COARSE_DISTANCE):
-        part, place = pairs[:, 0], pairs[:, 1]
-        apart = np.bitwise_count(own[part] ^ fine[place]).sum(axis=1, dtype=np.int64)
-        near = (apart <= WINDOW_DISTANCE) & (parts[part] != wholes[place // len(WINDOWS)])
-        found.append(np.stack([part[near], place[near]], axis=1))
-    part, place = (pairs := np.concatenate(found))[np.lexsort((pairs[:, 1], pairs[:, 0]))].T
-    whole = wholes[place // len(WINDOWS)]
-    return Candidates(whole, parts[part], np.zeros(len(part), np.int64), WINDOWS[place % len(WINDOWS)])
+    coarse_part, fine_part = _packed(low[:, :_COARSE_SIDE, :_COARSE_SIDE]), _packed(low)
+    found = [np.empty((0, 3), np.int64)]
+    for turn in (0, MIRRORED):
+        coarse, fine = (codes.reshape(-1, codes.shape[-1]) for codes in window_codes(turned(pictures[wholes], turn)))
+        for pairs in near_blocks_between(coarse_part, coarse, COARSE_DISTANCE):
+            part, place = pairs[:, 0], pairs[:, 1]
+            apart = np.bitwise_count(fine_part[part] ^ fine[place]).sum(axis=1, dtype=np.int64)
+            near = (apart <= WINDOW_DISTANCE) & (parts[part] != wholes[place // len(WINDOWS)])
+            found.append(np.stack([part[near], place[near], np.full(int(near.sum()), turn)], axis=1))
+    part, place, turn = (rows := np.concatenate(found))[np.lexsort((rows[:, 2], rows[:, 1], rows[:, 0]))].T
+    return Candidates(wholes[place // len(WINDOWS)], parts[part], turn, WINDOWS[place % len(WINDOWS)])
 
 
-def _coefficients(pictures: Pixels) -> NDArray[np.float32]:
+def _coefficients(pictures: NDArray[np.generic]) -> NDArray[np.float32]:
     """Low DCT-II coefficients (N, 16, 16) of thumbnails."""
     across = _transform(0.0, 1.0)
     parts = [across @ grey @ across.T for grey in _luminance(pictures)]
     return np.concatenate(parts) if parts else np.empty((0, _CODE_SIDE, _CODE_SIDE), np.float32)
 
 
-def window_codes(pictures: Pixels) -> tuple[Codes, Codes]:
+def window_codes(pictures: NDArray[np.generic]) -> tuple[Codes, Codes]:
     """Codes of every window of thumbnails: coarse (N, 33, 1) and fine (N, 33, 4); the first is the whole."""
     rows = {(top, height): _transform(top, height) for top, _, height, _ in WINDOWS.tolist()}
     columns = {(left, width): _transform(left, width).T for _, left, _, width in WINDOWS.tolist()}

@@ -55,12 +55,13 @@ def test_repeats_are_found_upright_turned_and_mirrored(tmp_path: Path, earlier: 
     assert found == {"night-0": [3], "night-1": [4, 9]}
 
 
+@pytest.mark.parametrize("step", [1, -1])
 def test_cropped_repeats_of_earlier_outputs_are_found_and_quarantined(
-    tmp_path: Path, earlier: dict[str, Path]
+    tmp_path: Path, earlier: dict[str, Path], step: int
 ) -> None:
-    """Whichever of the two is the part; a new picture passes."""
+    """Whichever of the two is the part, mirrored or not; a new picture passes."""
     part, stranger, framed = picture(7)[:60, 3:63], picture(500), np.pad(picture(22), ((2, 2), (2, 2), (0, 0)))
-    images = [np.ascontiguousarray(rgb) for rgb in (part, stranger, framed)]
+    images = [np.ascontiguousarray(rgb[:, ::step]) for rgb in (part, stranger, framed)]
     found = earlier_rows(tmp_path / "looks", earlier, [png(rgb) for rgb in images], DISTANCE)
     assert found == {"night-0": [7], "night-2": [2]}
     rows = [read_table(earlier[batch]).iloc[some] for batch, some in found.items()]

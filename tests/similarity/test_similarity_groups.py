@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageEnhance
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from pipeline.core.digests import pixel_digest
 from pipeline.core.settings import DuplicateSettings
@@ -174,11 +174,13 @@ def test_copies_of_mirrored_figures_join_their_original_although_their_hashes_ar
     assert [groups[row] for row in range(20)] == [groups[row + 20] for row in range(20)] == list(range(20))
 
 
+@pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("cut", [(0, 0, 4, 4), (5, 0, 0, 5), (2, 2, 2, 2), (9, 3, 0, 6), (0, 0, 0, 9)])
-def test_crops_of_up_to_a_tenth_join_their_original(cut: tuple[int, int, int, int]) -> None:
+def test_crops_of_up_to_a_tenth_join_their_original(cut: tuple[int, int, int, int], mirrored: bool) -> None:
     originals = [_scene(seed).resize((192, 192)) for seed in range(20)]
     left, top, right, bottom = (2 * side for side in cut)
-    copies = [_jpeg(image.crop((left, top, 192 - right, 192 - bottom)), 85) for image in originals]
+    seen = [ImageOps.mirror(image) if mirrored else image for image in originals]
+    copies = [_jpeg(image.crop((left, top, 192 - right, 192 - bottom)), 85) for image in seen]
     groups = _groups(originals + copies)
     assert sum(groups[row] == groups[row + 20] != -1 for row in range(20)) >= 18
 
