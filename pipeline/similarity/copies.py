@@ -128,10 +128,10 @@ class CopyGuard:
         """Evidence (n, 3) of known pictures among the different ones, and how far the nearest one is, (n,)."""
         rows = rows[_grey_deviation(self.known[rows]) >= MINIMUM_FLATNESS]
         seen = self._compare(self.known[rows], rows)
-        views = views_of(self.known[rows], 1)[np.arange(len(rows))[:, None], seen.views]
-        found = inner(self.known[seen.candidates], 1)
-        pairs = (seen.views.size, *found.shape[2:])
-        twin = _same(views.reshape(pairs), found.reshape(pairs)).reshape(seen.views.shape)
+        views, twin = views_of(self.known[rows], 1), np.zeros_like(seen.views, dtype=bool)
+        for place in range(seen.views.shape[1]):  # one at a time: all at once would take ten times the memory
+            chosen = views[np.arange(len(rows)), seen.views[:, place]]
+            twin[:, place] = _same(chosen, inner(self.known[seen.candidates[:, place]], 1))
         fitted, unfitted, whole = (
             np.where(twin, np.float32(np.inf), of) for of in (seen.fitted, seen.unfitted, seen.whole)
         )
