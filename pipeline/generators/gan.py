@@ -2,11 +2,13 @@
 2024).
 
 In pixels a GAN needs GPU hours; over latents it learns in CPU seconds, and its sharpness is the VAE decoder's. The
-generator starts as the identity on the VAE's own prior, at full diversity.
+generator starts as the identity on the VAE's own prior, at full diversity. What the critic cannot see, how a latent
+looks once it is decoded, it learns last: features of its pictures are to have the moments of those of real ones.
 """
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.core.settings import ModelSettings
 from pipeline.generators.adversarial import critic_loss, maker_loss
@@ -14,7 +16,8 @@ from pipeline.generators.protocol import Generator, Objective, Stage
 from pipeline.generators.vae import Autoencoder, looker
 
 TEXTURE_SHARE = 0.2  # of the budget
-ADVERSARIAL_SHARE = 0.25  # the players take far longer to settle than a flow does
+ADVERSARIAL_SHARE = 0.2  # the players take far longer to settle than a flow does
+MATCHING_SHARE = 0.15
 GAMMA = 1.0  # weight of the gradient penalties
 WIDER = 1.2  # standard deviation of the noise in sampling, 1 in training
 
@@ -68,13 +71,14 @@ class Critic(nn.Module):
 
 
 class LatentGAN(Generator):
-    """Autoencoder, then generator against discriminator over its latents."""
+    """Autoencoder, then generator against discriminator over its latents, then by the looks of its pictures."""
 
     training_only = ("discriminator", "looker")
 
     def __init__(self, settings: ModelSettings, classes: int) -> None:
         super().__init__()
         self.settings = settings
+        self.classes = classes
         self.autoencoder = Autoencoder(settings)
         self.looker = looker(settings, classes)
         self.noise_shape = (self.autoencoder.latent,)
@@ -83,7 +87,7 @@ class LatentGAN(Generator):
         self.discriminator = Critic(size, 4 * settings.width, classes)
 
     def stages(self) -> tuple[Stage, ...]:
-        """The autoencoder with its texture, then the two players over its latents."""
+        """The autoencoder with its texture, the two players over its latents, and the matching of features."""
         rate = self.settings.learning_rate / 2
         critic = Objective("discriminator", (self.discriminator,), self._critic_loss, rate, (0.0, 0.95), 0.0)
         maker = Objective("generator", (self.generator,), self._maker_loss, rate, (0.0, 0.95), 0.0)
@@ -97,8 +101,10 @@ class LatentGAN(Generator):
             last_rate=0.02,
             mixed_precision=False,
         )
-        share = 1 - TEXTURE_SHARE - ADVERSARIAL_SHARE
-        return (*self.autoencoder.stages(self.looker, share, TEXTURE_SHARE), players)
+        moments = Objective("moments", (self.generator,), self._moments_loss, rate / 4, (0.5, 0.99), 0.0)
+        matching = Stage("matching", MATCHING_SHARE, 4 * self.settings.batch_size, (moments,))
+        share = 1 - TEXTURE_SHARE - ADVERSARIAL_SHARE - MATCHING_SHARE
+        return (*self.autoencoder.stages(self.looker, share, TEXTURE_SHARE), players, matching)
 
     def _pair(self, codes: Tensor, labels: Tensor, random: torch.Generator) -> tuple[Tensor, Tensor]:
         real = self.autoencoder.draw(codes, random)
@@ -114,6 +120,23 @@ class LatentGAN(Generator):
     def _maker_loss(self, codes: Tensor, labels: Tensor, random: torch.Generator) -> Tensor:
         real, fake = self._pair(codes, labels, random)
         return maker_loss(self.discriminator, real, fake, labels)
+
+    def _moments_loss(self, images: Tensor, labels: Tensor, random: torch.Generator) -> Tensor:
+        """How far means, of all and of each class, and covariances of a CNN's features are from those of real images.
+
+        Feature matching (Salimans et al. 2016), of two moments and at the noise of sampling.
+        """
+        self.looker.eval()
+        noise = torch.randn(len(images), *self.noise_shape, generator=random, device=random.device)
+        pictures = self.autoencoder.decode(self.generator(WIDER * noise, labels)) * 2 - 1
+        made, real = self.looker.features(pictures).float(), self.looker.features(images).float()
+        spread = real.std(dim=0) + 0.05 * real.std()
+        made, real = made / spread, real / spread
+        of_class = functional.one_hot(labels, self.classes).float()
+        of_class = of_class / of_class.sum(dim=0).clamp(min=1)
+        by_class = (of_class.T @ (made - real)).square().sum() / self.classes
+        covariance = (made.T.cov() - real.T.cov()).square().sum()
+        return (made - real).mean(dim=0).square().sum() + by_class / 4 + covariance / 8
 
     def start_from(self, mean: Tensor) -> None:
         """See Generator.start_from."""
