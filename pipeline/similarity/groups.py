@@ -15,7 +15,17 @@ from pipeline.core.settings import DuplicateSettings
 from pipeline.similarity.candidates import Rows, cropped_candidates, turned_candidates, unsteady_candidates
 from pipeline.similarity.fingerprints import hash_words
 from pipeline.similarity.join import Join, near_pairs, near_pairs_between
-from pipeline.similarity.looks import WHOLE, Candidates, Looked, Pixels, look, upright
+from pipeline.similarity.looks import (
+    WHOLE,
+    Candidates,
+    Looked,
+    Pixels,
+    back,
+    look,
+    then,
+    turned_windows,
+    upright,
+)
 
 MINIMUM_FLATNESS = 2.0  # levels; the hash of a flatter picture is noise, and only pixel-exact twins of it count
 
@@ -48,16 +58,15 @@ class Copies:
         groups: NDArray[np.int64] = number[member.reshape(-1)]
         return groups
 
+    def position(self, rows: Rows) -> Rows:
+        """The turn that takes the kept picture of each of the rows, all of it shown, to the row's."""
+        return np.where(self.larger[rows], back(self.turn[rows]), self.turn[rows])
+
     def note(self, row: int, kept: int, looked: Looked, place: int) -> None:
         """Picture `row` is a copy of `kept`, by the pair at `place`."""
         self.kept[row], self.difference[row] = kept, looked.difference[place]
         self.turn[row], self.window[row] = looked.pairs.turn[place], looked.pairs.window[place]
         self.larger[row] = looked.pairs.whole[place] == row
-
-    def release(self, row: int) -> None:
-        """Picture `row` is no copy after all."""
-        self.kept[row], self.difference[row], self.turn[row], self.window[row] = row, 0, 0, WHOLE
-        self.larger[row] = False
 
 
 def duplicate_groups(
@@ -91,8 +100,8 @@ def find_copies(prints: Prints, settings: DuplicateSettings, join: Join = near_p
     _take(copies, prints, settings, turned.where(turned.whole < turned.part))
     kept = lone[copies.kept[lone] == lone]
     _take(copies, prints, settings, unsteady_candidates(prints.thumbnails, kept, kept))
-    kept = lone[copies.kept[lone] == lone]
-    _take(copies, prints, settings, cropped_candidates(prints.thumbnails, kept, kept))
+    shown = lone[(copies.kept[lone] == lone) | (copies.turn[lone] != 0)]  # crops of the turned ones too
+    _take(copies, prints, settings, _of_kept(copies, cropped_candidates(prints.thumbnails, shown, shown)))
     for row in np.flatnonzero(first != rows).tolist():  # twins follow the first of them
         twin = int(first[row])
         copies.kept[row], copies.turn[row], copies.window[row] = (
@@ -167,9 +176,19 @@ def _neighbours(pairs: NDArray[np.int64]) -> dict[int, list[int]]:
     return neighbours
 
 
+def _of_kept(copies: Copies, candidates: Candidates) -> Candidates:
+    """The same pairs, turned copies replaced by the kept pictures that they are copies of."""
+    undone = back(copies.position(candidates.part))
+    pairs = Candidates(
+        copies.kept[candidates.whole], copies.kept[candidates.part],
+        then(then(copies.position(candidates.whole), candidates.turn), undone),
+        turned_windows(candidates.window, undone),
+    )  # fmt: skip
+    return pairs.where(pairs.whole != pairs.part)
+
+
 def _take(copies: Copies, prints: Prints, settings: DuplicateSettings, candidates: Candidates) -> None:
-    """Give kept pictures to earlier kept ones that they are copies of, by the aligned look; their own copies too,
-    as far as they look the same in the same way."""
+    """Give kept pictures to earlier kept ones that they, and all copies of theirs, are copies of, by the look."""
     flatness = np.asarray(prints.flatness)
     looked = look(prints.thumbnails, flatness, candidates, settings.pixel_difference)
     pairs, accepted = looked.pairs, np.flatnonzero(looked.same)
@@ -184,16 +203,20 @@ def _take(copies: Copies, prints: Prints, settings: DuplicateSettings, candidate
         others = np.array([given[int(copies.kept[row])][0] for row in members])
         places = np.array([given[int(copies.kept[row])][1] for row in members])
         rows, smaller = np.array(members), pairs.whole[places] == others
+        turn, window, own = pairs.turn[places], candidates.window[places], copies.position(rows)
         again = look(
             prints.thumbnails, flatness,
-            Candidates(np.where(smaller, others, rows), np.where(smaller, rows, others), pairs.turn[places],
-                       candidates.window[places]),
+            Candidates(
+                np.where(smaller, others, rows), np.where(smaller, rows, others),
+                np.where(smaller, then(turn, own), then(back(own), turn)),
+                np.where(smaller[:, None], turned_windows(window, own), window),
+            ),
             settings.pixel_difference,
         )  # fmt: skip
+        for row in np.array(members)[~again.same].tolist():
+            given.pop(int(copies.kept[row]), None)  # it stays with its copies: they would be lost
         for place, row in enumerate(members):
-            if again.same[place]:
+            if int(copies.kept[row]) in given:
                 copies.note(row, int(others[place]), again, place)
-            else:
-                copies.release(row)
     for row, (other, place) in given.items():
         copies.note(row, other, looked, place)

@@ -78,3 +78,27 @@ def turned(pictures: NDArray[np.generic], turn: int) -> NDArray[np.generic]:
     mirroring left and right when turn >= 4."""
     seen = pictures[:, :, ::-1] if turn >= 4 else pictures
     return np.rot90(seen, turn % 4, axes=(1, 2))
+
+
+def then(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The position of a picture that is turned twice."""
+    quarters: NDArray[np.int64] = np.where(second >= 4, second - first, second + first) % 4
+    mirrored: NDArray[np.bool_] = (first >= 4) ^ (second >= 4)
+    return quarters + 4 * mirrored
+
+
+def back(turn: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The turn that takes a turned picture back."""
+    taken: NDArray[np.int64] = np.where(turn >= 4, turn, -turn % 4)
+    return taken
+
+
+def turned_windows(windows: Floats, turn: NDArray[np.int64]) -> Floats:
+    """Where windows (M, 4) of pictures lie once those are turned."""
+    top, left, height, width = windows.T
+    left = np.where(turn >= 4, 1 - left - width, left)
+    for quarter in range(1, 4):
+        again = turn % 4 >= quarter
+        top, left = np.where(again, 1 - left - width, top), np.where(again, top, left)
+        height, width = np.where(again, width, height), np.where(again, height, width)
+    return np.stack([top, left, height, width], axis=1)

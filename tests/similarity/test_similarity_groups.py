@@ -11,6 +11,7 @@ from pipeline.core.digests import pixel_digest
 from pipeline.core.settings import DuplicateSettings
 from pipeline.similarity.fingerprints import fingerprint, thumbnails
 from pipeline.similarity.groups import Prints, duplicate_groups, find_copies, like_any
+from pipeline.similarity.looks import back, then, turned, turned_windows
 
 
 def _card(suit: str, ink: str = "black") -> Image.Image:
@@ -185,6 +186,15 @@ def test_crops_of_up_to_a_tenth_join_their_original(cut: tuple[int, int, int, in
     assert sum(groups[row] == groups[row + 20] != -1 for row in range(20)) >= 18
 
 
+@pytest.mark.parametrize("turn", TURNS)
+def test_turned_and_cropped_copies_of_one_picture_are_one_group(turn: str) -> None:
+    """Whichever is kept: the crop and the turned copy are compared with each other, not with the original."""
+    original = _scene(3).resize((192, 192))
+    crop, other = original.crop((6, 4, 186, 188)), TURNS[turn](original)
+    for pictures in ([crop, original, other], [other, original, crop], [original, crop, other]):
+        assert _groups(pictures) == [0, 0, 0]
+
+
 def test_a_copy_says_how_it_was_found() -> None:
     original = _scene(8).resize((192, 192))
     images = [original, original.transpose(Image.Transpose.FLIP_LEFT_RIGHT), original.crop((10, 0, 192, 182))]
@@ -207,3 +217,16 @@ def prints_in(prints: Prints, rows: list[int]) -> Prints:
     """The same prints in another order of preference."""
     return Prints([prints.phash[row] for row in rows], np.asarray(prints.flatness)[rows], prints.thumbnails[rows],
                   [prints.pixels[row] for row in rows])  # fmt: skip
+
+
+@pytest.mark.parametrize("second", range(8))
+@pytest.mark.parametrize("first", range(8))
+def test_positions_of_a_square_are_a_group_and_windows_turn_along(first: int, second: int) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (1, 32, 32))
+    one, two = np.array([first]), np.array([second])
+    both = turned(turned(picture, first), second)
+    assert (both == turned(picture, int(then(one, two)[0]))).all()
+    assert (turned(turned(picture, first), int(back(one)[0])) == picture).all()
+    top, left, height, width = (turned_windows(np.array([[0.25, 0.125, 0.5, 0.25]]), one)[0] * 32).astype(int)
+    part = turned(picture, first)[:, top : top + height, left : left + width]
+    assert (part == turned(picture[:, 8:24, 4:12], first)).all()
