@@ -1,7 +1,7 @@
 """Which earlier outputs a batch may repeat, without reading them all: a stored index of every batch's looks.
 
-It finds repeats that are upright, turned, mirrored or cropped (mirrored too; either one may be a part of the other),
-at the cost of the batch. The index is made of the batches' verdict tables, and made anew where it does not fit them.
+It finds repeats that are upright, turned, mirrored or cropped (either one may be a part of the other, turned too), at
+the cost of the batch. The index is made of the batches' verdict tables, and made anew where it does not fit them.
 """
 
 import json
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pipeline.catalog.tables import HASH_BYTES
 from pipeline.core.shards import read_table, write_json
 from pipeline.screening.pictures import pixels_of
-from pipeline.similarity.candidates import MIRRORED, TURNS
+from pipeline.similarity.candidates import TURNS
 from pipeline.similarity.crop_index import CropIndex
 from pipeline.similarity.fingerprints import fingerprint, hash_words, thumbnails
 from pipeline.similarity.hash_index import HashIndex
@@ -33,7 +33,7 @@ def earlier_rows(
     shown = [pixels for data in images if (pixels := pixels_of(data)) is not None]
     pairs, _ = hashes.near(hash_words([phash for pixels in shown for phash in _positions(pixels)]))
     small = thumbnails([fingerprint(pixels).thumbnail for pixels in shown])
-    parts = crops.near(np.concatenate([small, turned(small, MIRRORED)]))
+    parts = crops.near(np.concatenate([turned(small, turn) for turn in range(TURNS)]))
     found = np.union1d(pairs[:, 1], parts)
     ends = np.cumsum([count for _, count in listed])
     batch_of = np.searchsorted(ends, found, side="right")

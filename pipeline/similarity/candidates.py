@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from pipeline.catalog.tables import THUMBNAIL_SIDE as SIDE
 from pipeline.similarity.bands import Codes
 from pipeline.similarity.join import near_blocks_between, near_pairs_between
-from pipeline.similarity.looks import WHOLE, Candidates, Pixels, turned
+from pipeline.similarity.looks import WHOLE, Candidates, Pixels, back, turned, turned_windows
 
 Rows = NDArray[np.int64]
-TURNS, MIRRORED = 8, 4  # positions, and the mirrored one, see looks.turned
+TURNS = 8
 _CODE_SIDE = 16  # 256 bits
 _COARSE_SIDE = 8  # 64 bits: bears that the window is not the very part
 COARSE_DISTANCE, WINDOW_DISTANCE = 6, 54  # bits of the two codes between a part and a window
@@ -66,19 +66,22 @@ def unsteady_candidates(pictures: Pixels, some: Rows, others: Rows) -> Candidate
 
 
 def cropped_candidates(pictures: Pixels, wholes: Rows, parts: Rows) -> Candidates:
-    """Pairs (row of `wholes`, row of `parts`) of which the second looks like a window of the first, or mirrored."""
+    """Pairs (row of `wholes`, row of `parts`) of which the second is like a window of the first, however turned."""
+    coarse, fine = (codes.reshape(-1, codes.shape[-1]) for codes in window_codes(pictures[wholes]))
     low = _coefficients(pictures[parts])
-    coarse_part, fine_part = _packed(low[:, :_COARSE_SIDE, :_COARSE_SIDE]), _packed(low)
     found = [np.empty((0, 3), np.int64)]
-    for turn in (0, MIRRORED):
-        coarse, fine = (codes.reshape(-1, codes.shape[-1]) for codes in window_codes(turned(pictures[wholes], turn)))
-        for pairs in near_blocks_between(coarse_part, coarse, COARSE_DISTANCE):
+    for turn in range(TURNS):
+        position = _position(low, turn)
+        own = _packed(position)
+        for pairs in near_blocks_between(_packed(position[:, :_COARSE_SIDE, :_COARSE_SIDE]), coarse, COARSE_DISTANCE):
             part, place = pairs[:, 0], pairs[:, 1]
-            apart = np.bitwise_count(fine_part[part] ^ fine[place]).sum(axis=1, dtype=np.int64)
+            apart = np.bitwise_count(own[part] ^ fine[place]).sum(axis=1, dtype=np.int64)
             near = (apart <= WINDOW_DISTANCE) & (parts[part] != wholes[place // len(WINDOWS)])
             found.append(np.stack([part[near], place[near], np.full(int(near.sum()), turn)], axis=1))
-    part, place, turn = (rows := np.concatenate(found))[np.lexsort((rows[:, 2], rows[:, 1], rows[:, 0]))].T
-    return Candidates(wholes[place // len(WINDOWS)], parts[part], turn, WINDOWS[place % len(WINDOWS)])
+    part, place, turns = (rows := np.concatenate(found))[np.lexsort((rows[:, 2], rows[:, 1], rows[:, 0]))].T
+    undone = back(turns)
+    windows = turned_windows(WINDOWS[place % len(WINDOWS)], undone)
+    return Candidates(wholes[place // len(WINDOWS)], parts[part], undone, windows)
 
 
 def _coefficients(pictures: NDArray[np.generic]) -> NDArray[np.float32]:

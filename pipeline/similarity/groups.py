@@ -100,8 +100,8 @@ def find_copies(prints: Prints, settings: DuplicateSettings, join: Join = near_p
     _take(copies, prints, settings, turned.where(turned.whole < turned.part))
     kept = lone[copies.kept[lone] == lone]
     _take(copies, prints, settings, unsteady_candidates(prints.thumbnails, kept, kept))
-    shown = lone[(copies.kept[lone] == lone) | (copies.turn[lone] != 0)]  # crops of the turned ones too
-    _take(copies, prints, settings, _of_kept(copies, cropped_candidates(prints.thumbnails, shown, shown)))
+    kept = lone[copies.kept[lone] == lone]
+    _take(copies, prints, settings, cropped_candidates(prints.thumbnails, kept, kept))
     for row in np.flatnonzero(first != rows).tolist():  # twins follow the first of them
         twin = int(first[row])
         copies.kept[row], copies.turn[row], copies.window[row] = (
@@ -174,17 +174,6 @@ def _neighbours(pairs: NDArray[np.int64]) -> dict[int, list[int]]:
         neighbours.setdefault(left, []).append(right)
         neighbours.setdefault(right, []).append(left)
     return neighbours
-
-
-def _of_kept(copies: Copies, candidates: Candidates) -> Candidates:
-    """The same pairs, turned copies replaced by the kept pictures that they are copies of."""
-    undone = back(copies.position(candidates.part))
-    pairs = Candidates(
-        copies.kept[candidates.whole], copies.kept[candidates.part],
-        then(then(copies.position(candidates.whole), candidates.turn), undone),
-        turned_windows(candidates.window, undone),
-    )  # fmt: skip
-    return pairs.where(pairs.whole != pairs.part)
 
 
 def _take(copies: Copies, prints: Prints, settings: DuplicateSettings, candidates: Candidates) -> None:
