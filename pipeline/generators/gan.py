@@ -13,6 +13,7 @@ from torch.nn import functional
 from pipeline.core.settings import ModelSettings
 from pipeline.generators.adversarial import critic_loss, maker_loss
 from pipeline.generators.protocol import Generator, Objective, Stage
+from pipeline.generators.texture import statistics
 from pipeline.generators.vae import Autoencoder, looker
 
 TEXTURE_SHARE = 0.2  # of the budget
@@ -101,7 +102,9 @@ class LatentGAN(Generator):
             last_rate=0.02,
             mixed_precision=False,
         )
-        moments = Objective("moments", (self.generator,), self._moments_loss, rate / 4, (0.5, 0.99), 0.0)
+        moments = Objective(
+            "moments", (self.generator, self.autoencoder.decoder), self._moments_loss, rate / 4, (0.5, 0.99), 0.0
+        )
         matching = Stage("matching", MATCHING_SHARE, 4 * self.settings.batch_size, (moments,))
         share = 1 - TEXTURE_SHARE - ADVERSARIAL_SHARE - MATCHING_SHARE
         return (*self.autoencoder.stages(self.looker, share, TEXTURE_SHARE), players, matching)
@@ -122,21 +125,22 @@ class LatentGAN(Generator):
         return maker_loss(self.discriminator, real, fake, labels)
 
     def _moments_loss(self, images: Tensor, labels: Tensor, random: torch.Generator) -> Tensor:
-        """How far means, of all and of each class, and covariances of a CNN's features are from those of real images.
+        """How far means, of all and of each class, and covariances of what a CNN sees are from those of real images.
 
         Feature matching (Salimans et al. 2016), of two moments and at the noise of sampling.
         """
         self.looker.eval()
         noise = torch.randn(len(images), *self.noise_shape, generator=random, device=random.device)
         pictures = self.autoencoder.decode(self.generator(WIDER * noise, labels)) * 2 - 1
-        made, real = self.looker.features(pictures).float(), self.looker.features(images).float()
-        spread = real.std(dim=0) + 0.05 * real.std()
-        made, real = made / spread, real / spread
+        with torch.no_grad():
+            real = statistics(self.looker, images)
+            spread = real.std(dim=0) + 0.05 * real.std()
+        made, real = statistics(self.looker, pictures) / spread, real / spread
         of_class = functional.one_hot(labels, self.classes).float()
         of_class = of_class / of_class.sum(dim=0).clamp(min=1)
-        by_class = (of_class.T @ (made - real)).square().sum() / self.classes
-        covariance = (made.T.cov() - real.T.cov()).square().sum()
-        return (made - real).mean(dim=0).square().sum() + by_class / 4 + covariance / 8
+        covariance = (made.T.cov() - real.T.cov()).square().mean()
+        by_class = (of_class.T @ (made - real)).square().mean()
+        return (made - real).mean(dim=0).square().mean() + by_class / 4 + 8 * covariance
 
     def start_from(self, mean: Tensor) -> None:
         """See Generator.start_from."""

@@ -55,6 +55,16 @@ def texture_stages(
     )
 
 
+def statistics(classifier: Classifier, images: Tensor) -> Tensor:
+    """What a CNN sees in each image, (N, D) float32: its features, and mean and deviation of each channel before."""
+    maps = _maps(classifier, images)
+    x = maps[-1]
+    for layer in list(classifier.body)[LAYERS[-1] + 1 :]:
+        x = layer(x)
+    of_maps = [figure for each in maps for figure in (each.mean(dim=(2, 3)), each.std(dim=(2, 3)))]
+    return torch.cat([x.float(), *of_maps], dim=1)
+
+
 def _maps(classifier: Classifier, images: Tensor) -> list[Tensor]:
     """Feature maps float32 after each convolution, of images averaged down to what the CNN looks at."""
     x, maps = images, []
