@@ -3,7 +3,8 @@
 
 In pixels a GAN needs GPU hours; over latents it learns in CPU seconds, and its sharpness is the VAE decoder's. The
 generator starts as the identity on the VAE's own prior, at full diversity. What the critic cannot see, how a latent
-looks once it is decoded, it learns last: features of its pictures are to have the moments of those of real ones.
+looks once it is decoded, generator and decoder learn last: what a CNN sees in their pictures is to have the moments
+of what it sees in real ones.
 """
 
 import torch
