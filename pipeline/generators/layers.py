@@ -33,8 +33,9 @@ def zero(module: nn.Module) -> nn.Module:
 def start_at(network: nn.Module, mean: Tensor, patch: int) -> None:
     """Let the last convolution, whose values are patches of an image, begin with those of the `mean` (C, H, W)."""
     last = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)][-1]
-    if last.bias is not None:
-        last.bias.copy_(functional.pixel_unshuffle(mean, patch).mean(dim=(1, 2)))
+    if last.bias is None:
+        raise TypeError("the last convolution has no bias: the images would have no part in the model by their mean")
+    last.bias.copy_(functional.pixel_unshuffle(mean, patch).mean(dim=(1, 2)))
 
 
 class ResidualBlock(nn.Module):
